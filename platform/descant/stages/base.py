@@ -1,0 +1,98 @@
+"""The contract of a stage, and the steps that a job is planned into.
+
+A stage is a spec (its slice of the recipe) with ``run``. A step puts a stage in its place: a label, upstream steps, and
+so a fingerprint. Whoever runs the step opens a draft at that address and calls ``run`` with a context.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from descant.artifacts.manifest import address_of
+from descant.artifacts.store import Artifact, Draft
+from descant.core.spec import Compute, Spec
+
+class Progress(Protocol):
+    """Where a stage tells how far it is."""
+
+    def __call__(self, done: float, total: float, unit: str, note: str = "") -> None:
+        """``done`` of ``total`` units are finished; ``note`` is shown beside the rate."""
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage may use while it runs."""
+
+    draft: Draft
+    inputs: Mapping[str, Artifact]
+    compute: Compute
+    progress: Progress
+
+    @property
+    def folder(self) -> Path:
+        """Where parts are published."""
+        return self.draft.folder
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage hands back: the names of its parts and the facts for the manifest."""
+
+    names: Iterable[str]
+    facts: Mapping[str, Any]
+
+class Stage(Spec):
+    """A stage's slice of the recipe and the work it stands for."""
+
+    name: ClassVar[str]
+    """The folder of its results in the store, and the key of its compute section."""
+    version: ClassVar[int] = 1
+    """Raised by hand when the meaning of the output changes, and only then."""
+    compute_class: ClassVar[type[Compute]] = Compute
+    """The settings of its section in a compute profile."""
+
+    def check(self, compute: Compute) -> None:
+        """Raise what can be known before anything starts: missing files, impossible combinations."""
+
+    def run(self, context: StageContext) -> Outcome:
+        """Compute and publish the parts."""
+        raise TypeError(f"{type(self).__name__} does not say how it runs")
+
+@dataclass(frozen=True)
+class Step:
+    """A stage in its place in a job."""
+
+    label: str
+    """A name for people, unique within the job."""
+    stage: Stage
+    inputs: Mapping[str, "Step"] = field(default_factory=dict)
+    note: str = ""
+    """What a reader of the plan should know about it."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The address of its result."""
+        return address_of(self.stage.name, self.stage.version, self.stage, self.input_addresses)
+
+    @property
+    def input_addresses(self) -> dict[str, str]:
+        """``stage/fingerprint`` of each input."""
+        return {name: f"{step.stage.name}/{step.fingerprint}" for name, step in self.inputs.items()}
+
+def silent(done: float, total: float, unit: str, note: str = "") -> None:
+    """A ``Progress`` that shows nothing."""
+
+def in_order(targets: Iterable[Step]) -> tuple[Step, ...]:
+    """``targets`` and everything they need, upstream first, each address once."""
+    found: dict[str, Step] = {}
+
+    def visit(step: Step) -> None:
+        for upstream in step.inputs.values():
+            visit(upstream)
+        found.setdefault(f"{step.stage.name}/{step.fingerprint}", step)
+
+    for target in targets:
+        visit(target)
+    return tuple(found.values())
+
+Check = Callable[[Path], None]

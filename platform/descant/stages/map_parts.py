@@ -1,0 +1,147 @@
+"""One row, one part, over Ray Data: the only place that knows about part-level resume.
+
+The dataset holds one row per missing part. An actor reads that part's input, publishes its output and returns counts;
+the payload never crosses the object store. Parts that were published before are not touched, parts that fail do not
+take the others down, and running the same command again maps exactly the missing ones.
+"""
+
+import logging
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from descant.artifacts.commit import published
+from descant.core import errors
+from descant.core.errors import DescantError, ResourceError
+from descant.core.spec import Compute
+from descant.stages.base import StageContext
+
+log = logging.getLogger(__name__)
+
+
+class MapCompute(Compute):
+    """How a mapped stage is spread over the cluster."""
+
+    workers: int = 2
+    """Actors at work at the same time; each holds one copy of what it loads."""
+    cpus: float = 0.9
+    """Logical CPUs of one actor. All actors together must leave some for Ray Data's own tasks."""
+    gpus: float = 0.0
+    """GPUs of one actor; a fraction shares one device."""
+    threads: int = 1
+    """Threads of the numerical libraries in one actor."""
+
+
+class PartWorker(Protocol):
+    """The work on one part, in an actor of its own process."""
+
+    def process(self, name: str) -> int:
+        """Make and publish the part called ``name``; the number of rows it holds."""
+
+
+class _Actor:
+    """Builds the worker once and reports what happens to each part as a plain row."""
+
+    def __init__(self, build: Callable[[], PartWorker]) -> None:
+        self._build = build
+        self._worker: PartWorker | None = None
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        name = row["name"]
+        try:
+            if self._worker is None:
+                self._worker = self._build()
+            return {"name": name, "rows": self._worker.process(name), "error": "", "trace": ""}
+        except Exception as error:  # the boundary of the process: one part's failure is data for the driver
+            described = _encode(error)
+            return {"name": name, "rows": 0, "error": described, "trace": traceback.format_exc()}
+
+
+def map_parts(
+    context: StageContext,
+    build: Callable[[], PartWorker],
+    sizes: Mapping[str, int],
+    *,
+    unit: str,
+    prefix: str = "",
+) -> None:
+    """Publish every part named in ``sizes`` (part -> rows, for progress) that is not published yet.
+
+    ``build`` runs once in each actor, so it may load a model. Needs a running Ray. Raises the first part's own error
+    after all other parts were tried.
+    """
+    compute = context.compute
+    if not isinstance(compute, MapCompute):
+        raise TypeError(f"map_parts needs MapCompute, got {type(compute).__name__}")
+    missing = context.draft.missing(prefix + name for name in sizes)
+    total = sum(sizes.values())
+    done = total - sum(sizes[name.removeprefix(prefix)] for name in missing)
+    if len(missing) < len(sizes):
+        log.info("%d of %d parts are there already", len(sizes) - len(missing), len(sizes))
+    context.progress(done, total, unit, f"{len(sizes) - len(missing)}/{len(sizes)} parts")
+    failures = []
+    for row in _mapped(build, missing, compute):
+        if row["error"]:
+            failures.append((row["name"], row["error"], row["trace"]))
+            continue
+        done += row["rows"]
+        finished = len(sizes) - len(context.draft.missing(prefix + name for name in sizes))
+        context.progress(done, total, unit, f"{finished}/{len(sizes)} parts")
+    lost = [name for name in missing if published(context.folder, name) is None]
+    if lost:
+        _raise(lost, failures, len(sizes), context)
+
+
+def _mapped(build: Callable[[], PartWorker], names: list[str], compute: MapCompute) -> Iterable[dict[str, Any]]:
+    if not names:
+        return
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext
+
+    settings = DataContext.get_current()
+    settings.max_errored_blocks = -1
+    settings.enable_progress_bars = False
+    settings.actor_init_retry_on_errors = False
+    workers = min(compute.workers, len(names))
+    rows = ray.data.from_items([{"name": name} for name in names], override_num_blocks=len(names))
+    results = rows.map(
+        _Actor,
+        fn_constructor_args=(build,),
+        compute=ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
+        num_cpus=compute.cpus,
+        num_gpus=compute.gpus or None,
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": str(compute.threads)}},
+        max_restarts=2,
+        max_task_retries=2,
+    )
+    yield from results.iter_rows(prefetch_batches=0)
+
+
+def _raise(
+    lost: list[str], failures: list[tuple[str, str, str]], total: int, context: StageContext
+) -> None:
+    """Report what was lost, with the exit code of the first known cause."""
+    summary = f"{len(lost)} of {total} parts failed"
+    remedy = f"The other {total - len(lost)} are kept; run the same command to resume."
+    where = f"{context.draft.stage}/{context.draft.fingerprint}"
+    if not failures:
+        names = ", ".join(lost[:3])
+        problem = f"{summary}: {names} (their worker processes died)"
+        raise ResourceError("E-MAP-CRASH", where, problem, remedy)
+    name, described, trace = failures[0]
+    log.debug("%s: %s", name, trace)
+    error = _decode(described)
+    if error is not None:
+        raise type(error)(error.code, error.where, f"{error.problem} [{summary}]", f"{error.remedy} {remedy}")
+    raise RuntimeError(f"{where}: {summary}: {name} ({described}); {remedy}\n{trace}")
+
+
+def _encode(error: Exception) -> str:
+    if isinstance(error, DescantError):
+        return "\x1f".join([type(error).__name__, *map(str, error.args)])
+    return f"{type(error).__name__}: {error}"
+
+
+def _decode(text: str) -> DescantError | None:
+    name, *arguments = text.split("\x1f")
+    return getattr(errors, name)(*arguments) if len(arguments) == 4 else None
