@@ -41,10 +41,10 @@ def _create(path: Path, mine: dict[str, Any]) -> bool:
     temporary.write_text(json.dumps(mine))
     try:
         os.link(temporary, path)  # unlike open('x'), never leaves an empty lease behind
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):  # held, or swept by the one who finishes just now
         return False
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
     return True
 
 

@@ -107,8 +107,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError("E-ART-MANIFEST", str(path), f"not a manifest ({error})", again) from None
     if version != SCHEMA_VERSION:
-        age = "newer" if isinstance(version, int) and version > SCHEMA_VERSION else "older"
-        problem = f"schema version {version}, this descant reads {SCHEMA_VERSION}: written by a {age} version"
+        age = "a newer" if isinstance(version, int) and version > SCHEMA_VERSION else "an older"
+        problem = f"schema version {version}, this descant reads {SCHEMA_VERSION}: written by {age} version"
         raise IntegrityError("E-ART-SCHEMA", str(path), problem, f"Use that version, or: {again}")
     try:
         return Manifest.model_validate(values)

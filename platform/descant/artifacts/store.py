@@ -1,5 +1,6 @@
 """The store: results by address, ``<store>/<stage>/<fingerprint>/``, each with a manifest written last."""
 
+import contextlib
 import json
 import logging
 import os
@@ -11,12 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from descant.artifacts.commit import ENTRIES, TMP, files_of, published, storage_errors, write_durably
-from descant.artifacts.lease import lease
+from descant.artifacts.commit import ENTRIES, files_of, published, storage_errors, write_durably
+from descant.artifacts.lease import LEASE, lease
 from descant.artifacts.manifest import MANIFEST, SCHEMA_VERSION, Manifest, Part, read_manifest
 from descant.artifacts.paths import inside
 from descant.artifacts.provenance import provenance
-from descant.core.errors import ConfigError, IntegrityError
+from descant.core.errors import BusyError, ConfigError, IntegrityError
 from descant.core.fingerprint import canonical, file_digest
 
 log = logging.getLogger(__name__)
@@ -80,19 +81,20 @@ class Draft:
         """Those of ``names`` that are not published yet."""
         return [name for name in names if published(self.folder, name) is None]
 
+    def published(self, name: str) -> Part:
+        """The entry of a published part; raises IntegrityError when there is none."""
+        part = published(self.folder, name)
+        if part is None:
+            where = f"{self.stage}/{self.fingerprint}"
+            raise IntegrityError("E-ART-PART", where, f"'{name}' is missing", "Run the same command.")
+        return part
+
     def finish(self, names: Iterable[str], facts: Mapping[str, Any]) -> Artifact:
         """Write the manifest over the parts ``names`` and sweep what no entry lists.
 
         Raises IntegrityError when a part has no entry or its files do not match.
         """
-        parts = []
-        for name in sorted(names):
-            part = published(self.folder, name)
-            if part is None:
-                raise IntegrityError(
-                    "E-ART-PART", f"{self.stage}/{self.fingerprint}", f"'{name}' is missing", "Run again."
-                )
-            parts.append(part)
+        parts = [self.published(name) for name in sorted(names)]
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             stage=self.stage,
@@ -111,8 +113,8 @@ class Draft:
         for part in parts:
             artifact.path(part.name)
         with storage_errors(self.folder):
+            _sweep(self.folder, manifest)
             write_durably(self.folder / MANIFEST, manifest.model_dump_json(indent=1))
-            sweep(self.folder, manifest)
         return artifact
 
 
@@ -147,6 +149,13 @@ class Store:
         folder = self.folder(stage, fingerprint)
         with storage_errors(self.root), lease(folder):
             yield Draft(folder, stage, version, fingerprint, label, spec, inputs)
+
+    def tidy(self, artifact: Artifact) -> None:
+        """Remove what a process that was killed at the very end left beside a finished result."""
+        listed = _listed(artifact.manifest)
+        if any(path.name not in listed for path in artifact.folder.iterdir()):
+            with contextlib.suppress(BusyError), lease(artifact.folder):
+                _sweep(artifact.folder, artifact.manifest)
 
     def all(self) -> Iterator[Artifact]:
         """Every finished result, by stage and fingerprint."""
@@ -221,14 +230,17 @@ def check_files(path: Path, files: Mapping[str, str], what: str) -> None:
             )
 
 
-def sweep(folder: Path, manifest: Manifest) -> None:
-    """Remove what dead attempts left: ``tmp`` and everything beside the entries that the manifest does not list."""
-    shutil.rmtree(folder / TMP, ignore_errors=True)
-    keep = {part.path for part in manifest.parts} | {MANIFEST, ENTRIES}
+def _listed(manifest: Manifest) -> set[str]:
+    return {part.path for part in manifest.parts} | {MANIFEST, ENTRIES}
+
+
+def _sweep(folder: Path, manifest: Manifest) -> None:
+    """Remove everything that the manifest does not list; only for the holder of the lease."""
+    keep = _listed(manifest) | {LEASE}
     known = {f"{part.name}.json" for part in manifest.parts}
     for path in folder.iterdir():
-        if path.name not in keep and not path.name.startswith(("lease", ".lease", "checkpoints")):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if path.name not in keep:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for entry in (folder / ENTRIES).glob("*.json"):
         if entry.name not in known:
             entry.unlink()

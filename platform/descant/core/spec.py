@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from descant.core.errors import ConfigError
 from descant.core.yaml_file import YamlDocument, parse_yaml, read_yaml
 
-ALLOWED_VARIABLES = ("DESCANT_DATA",)
+ALLOWED_VARIABLES = ("DESCANT_DATA", "DESCANT_JOBS")
 """Environment variables that a recipe may name as ``${NAME}``."""
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -163,6 +163,9 @@ def _explain(cls: type[BaseModel], problem: Any, document: YamlDocument) -> tupl
         near = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
         return where, f"unknown key '{key}'; {hint}"
+    if problem["type"] == "union_tag_not_found":
+        kinds = ", ".join(str(_kind_of(c)) for c in candidates if _kind_of(c)) or "see descant explain"
+        return where, f"'{key}.kind' is required and missing; one of {kinds}"
     if problem["type"] == "missing":
         return where, f"'{key}' is required and missing"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")

@@ -94,5 +94,3 @@ def in_order(targets: Iterable[Step]) -> tuple[Step, ...]:
     for target in targets:
         visit(target)
     return tuple(found.values())
-
-Check = Callable[[Path], None]

@@ -7,6 +7,7 @@ take the others down, and running the same command again maps exactly the missin
 
 import logging
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -63,7 +64,6 @@ def map_parts(
     sizes: Mapping[str, int],
     *,
     unit: str,
-    prefix: str = "",
 ) -> None:
     """Publish every part named in ``sizes`` (part -> rows, for progress) that is not published yet.
 
@@ -73,9 +73,9 @@ def map_parts(
     compute = context.compute
     if not isinstance(compute, MapCompute):
         raise TypeError(f"map_parts needs MapCompute, got {type(compute).__name__}")
-    missing = context.draft.missing(prefix + name for name in sizes)
+    missing = context.draft.missing(sizes)
     total = sum(sizes.values())
-    done = total - sum(sizes[name.removeprefix(prefix)] for name in missing)
+    done = total - sum(sizes[name] for name in missing)
     if len(missing) < len(sizes):
         log.info("%d of %d parts are there already", len(sizes) - len(missing), len(sizes))
     context.progress(done, total, unit, f"{len(sizes) - len(missing)}/{len(sizes)} parts")
@@ -85,11 +85,23 @@ def map_parts(
             failures.append((row["name"], row["error"], row["trace"]))
             continue
         done += row["rows"]
-        finished = len(sizes) - len(context.draft.missing(prefix + name for name in sizes))
+        finished = len(sizes) - len(context.draft.missing(sizes))
         context.progress(done, total, unit, f"{finished}/{len(sizes)} parts")
     lost = [name for name in missing if published(context.folder, name) is None]
     if lost:
         _raise(lost, failures, len(sizes), context)
+
+
+def map_light_parts(
+    context: StageContext, build: Callable[[], PartWorker], sizes: Mapping[str, int], *, unit: str
+) -> None:
+    """As ``map_parts``, for work that loads no model: a single part is not worth an actor and is made here."""
+    if len(sizes) > 1:
+        map_parts(context, build, sizes, unit=unit)
+        return
+    for name in context.draft.missing(sizes):
+        rows = build().process(name)
+        context.progress(rows, rows, unit, "1/1 parts")
 
 
 def _mapped(build: Callable[[], PartWorker], names: list[str], compute: MapCompute) -> Iterable[dict[str, Any]]:
@@ -98,23 +110,27 @@ def _mapped(build: Callable[[], PartWorker], names: list[str], compute: MapCompu
     import ray
     from ray.data import ActorPoolStrategy, DataContext
 
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     settings = DataContext.get_current()
     settings.max_errored_blocks = -1
     settings.enable_progress_bars = False
-    settings.actor_init_retry_on_errors = False
-    workers = min(compute.workers, len(names))
     rows = ray.data.from_items([{"name": name} for name in names], override_num_blocks=len(names))
-    results = rows.map(
-        _Actor,
-        fn_constructor_args=(build,),
-        compute=ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
-        num_cpus=compute.cpus,
-        num_gpus=compute.gpus or None,
-        runtime_env={"env_vars": {"OMP_NUM_THREADS": str(compute.threads)}},
-        max_restarts=2,
-        max_task_retries=2,
-    )
-    yield from results.iter_rows(prefetch_batches=0)
+    with warnings.catch_warnings():
+        # Ray Data retries crashed actors for ever unless told otherwise, and has no other place to say so.
+        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        results = rows.map(
+            _Actor,
+            fn_constructor_args=(build,),
+            compute=ActorPoolStrategy(
+                size=min(compute.workers, len(names)), max_tasks_in_flight_per_actor=1
+            ),
+            num_cpus=compute.cpus,
+            num_gpus=compute.gpus or None,
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(compute.threads)}},
+            max_restarts=2,
+            max_task_retries=2,
+        )
+    yield from results.iter_rows()
 
 
 def _raise(

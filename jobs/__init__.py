@@ -1,0 +1,5 @@
+"""The table of jobs. Each job is one page: its settings and the steps they stand for."""
+
+from jobs.finetune_retriever import FinetuneRetriever
+
+JOBS = (FinetuneRetriever,)

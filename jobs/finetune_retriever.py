@@ -1,0 +1,157 @@
+"""Fine-tune a retriever with retrieved in-context examples, against the base and against the same without (RARe).
+
+    fetch ─┬─ mine_examples ── pair_examples ── train ─┬─ embed passages ── build_index ─┐
+           │                                           └─ embed queries (with examples) ─┴─ evaluate ─┐
+           ├─ pair_examples (no examples) ── train ── … same rows, same number of steps … ── evaluate ─┼─ report
+           └─ embed with the base ── build_index ───────────────────────────────────────── evaluate ─┘
+
+Paper: arXiv:2410.20088. Only the query side carries examples; document vectors are an ordinary index.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from descant.core.measures import MeasureName
+from descant.core.spec import Spec
+from descant.data import AnyRetrievalSource
+from descant.indexes import AnyIndex
+from descant.indexes.exact import Exact
+from descant.models.encoder import EncoderSpec
+from descant.run.job import Job, RegisterModel
+from descant.selection import AnySelector
+from descant.stages.base import Step
+from descant.stages.build_index import BuildIndex
+from descant.stages.embed import EmbedPassages, EmbedQueries
+from descant.stages.evaluate import Evaluate
+from descant.stages.fetch import Fetch
+from descant.stages.mine_examples import MineExamples
+from descant.stages.pair_examples import PairExamples
+from descant.stages.report import Report
+from descant.stages.train import Train
+from descant.stages.training.settings import TrainSettings
+
+BASE = "base"
+PLAIN = "fine-tuned without examples"
+RARE = "fine-tuned with examples"
+
+
+class Examples(Spec):
+    """Where in-context examples come from."""
+
+    selector: AnySelector
+    """How they are chosen among the training queries."""
+    k: int = Field(5, ge=1, le=64)
+    """Examples per query, in training and at test time (arXiv:2410.20088, section 4.1: 5)."""
+    leak_filter: bool = True
+    """Never show a passage that is judged relevant for the query itself."""
+    also_unfiltered: bool = False
+    """Evaluate a second time without the leak filter at test time, to see what it is worth."""
+
+
+class FinetuneRetriever(Job):
+    """Fine-tune a retriever with in-context examples and compare it with its base."""
+
+    job: Literal["finetune_retriever"] = "finetune_retriever"
+    """This job."""
+    task: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    """A short name of the task, shown in the report."""
+    data: AnyRetrievalSource
+    """The corpus, its queries and judgements."""
+    encoder: EncoderSpec
+    """The base encoder, with the prompt that training and evaluation share."""
+    examples: Examples
+    """In-context examples."""
+    training: TrainSettings
+    """Optimisation, method and loss."""
+    max_rows: int | None = Field(None, ge=1)
+    """Train on at most this many queries; all of them if left out."""
+    compare_without_examples: bool = True
+    """Also train without examples on the same rows and steps: what examples are worth beyond fine-tuning."""
+    index: AnyIndex = Exact()
+    """The index that answers the test queries."""
+    measures: tuple[MeasureName, ...] = ("ndcg_at_10", "recall_at_100", "mrr_at_10")
+    """What is reported; the first one decides about registration."""
+    top_k: int = Field(100, ge=1)
+    """Passages retrieved per query."""
+    passages_per_part: int = Field(512, ge=1)
+    """Passages encoded, and lost on a kill, at a time."""
+    strict: bool = False
+    """Refuse data with training queries in the test split, instead of reporting them."""
+    register_as: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")
+    """Name in the model registry; not registered if left out."""
+
+    def steps(self) -> Mapping[str, Step]:
+        """One evaluation per system, and the report over them."""
+        data = Step(
+            "fetch the data",
+            Fetch(source=self.data, passages_per_part=self.passages_per_part, strict=self.strict),
+        )
+        systems = {BASE: self._evaluated(data, "base")}
+        trained: dict[str, Step] = {}
+        if self.compare_without_examples:
+            trained[PLAIN] = self._trained(data, None, "without examples")
+            systems[PLAIN] = self._evaluated(data, "without examples", trained[PLAIN])
+        mined = self._mined(data, leak_filter=self.examples.leak_filter)
+        trained[RARE] = self._trained(data, mined, "with examples")
+        systems[RARE] = self._evaluated(data, "with examples", trained[RARE], mined)
+        if self.examples.also_unfiltered:
+            unfiltered = self._mined(data, leak_filter=False)
+            name = f"{RARE}, leaks not filtered"
+            systems[name] = self._evaluated(data, "leaks not filtered", trained[RARE], unfiltered)
+        report = Step(
+            "write the report",
+            Report(task=self.task, baseline=BASE, seed=self.seed),
+            {"data": data}
+            | {f"trained: {name}": step for name, step in trained.items()}
+            | {f"system: {name}": step for name, step in systems.items()},
+        )
+        return {**systems, **{f"trained: {name}": step for name, step in trained.items()}, "report": report}
+
+    def registration(self) -> RegisterModel | None:
+        """The model with examples, judged by its first measure against the base."""
+        if self.register_as is None:
+            return None
+        return RegisterModel(self.register_as, f"trained: {RARE}", RARE, BASE, self.measures[0])
+
+    def _mined(self, data: Step, *, leak_filter: bool) -> Step:
+        stage = MineExamples(
+            selector=self.examples.selector, k=self.examples.k, leak_filter=leak_filter, seed=self.seed
+        )
+        return Step("mine examples" + ("" if leak_filter else ", leaks not filtered"), stage, {"data": data})
+
+    def _trained(self, data: Step, mined: Step | None, label: str) -> Step:
+        seed = {} if "seed" in self.training.model_fields_set else {"seed": self.seed}
+        share = {} if mined is not None else {"share_with_examples": 0.0}
+        settings = self.training.model_copy(update=seed | share)
+        pairs = Step(
+            f"training rows {label}",
+            PairExamples(
+                encoder=self.encoder,
+                task=self.task,
+                max_rows=self.max_rows,
+                num_negatives=self.training.num_negatives,
+                seed=self.seed,
+            ),
+            {"data": data} | ({"examples": mined} if mined is not None else {}),
+        )
+        return Step(f"train {label}", Train(encoder=self.encoder, settings=settings), {"rows": pairs})
+
+    def _evaluated(
+        self, data: Step, label: str, trained: Step | None = None, mined: Step | None = None
+    ) -> Step:
+        model = {"model": trained} if trained is not None else {}
+        shown = {"examples": mined} if mined is not None else {}
+        where = "base" if trained is None else trained.label.removeprefix("train ")
+        passages = Step(
+            f"embed passages, {where}", EmbedPassages(encoder=self.encoder), {"data": data} | model
+        )
+        index = Step(f"index, {where}", BuildIndex(index=self.index), {"vectors": passages})
+        queries = Step(
+            f"embed queries, {label}",
+            EmbedQueries(encoder=self.encoder, split="test"),
+            {"data": data} | model | shown,
+        )
+        stage = Evaluate(split="test", measures=self.measures, top_k=self.top_k, seed=self.seed)
+        return Step(f"evaluate {label}", stage, {"data": data, "index": index, "queries": queries})

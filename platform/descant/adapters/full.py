@@ -1,0 +1,32 @@
+"""Full fine-tuning: every parameter of the base trains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
+
+from descant.adapters.base import Method
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+class Full(Method):
+    """Train all parameters; the saved folder is a whole model."""
+
+    kind: Literal["full"] = "full"
+    """Which method this is."""
+
+    adapter_only: ClassVar[bool] = False
+
+    def attach(self, model: PreTrainedModel, *, seed: int) -> torch.nn.Module:
+        """The model itself, all parameters trainable."""
+        return model.requires_grad_(True)
+
+    def merge(self, model: torch.nn.Module) -> PreTrainedModel:
+        """The model itself."""
+        return cast("PreTrainedModel", model)
+
+    def num_parameters(self, model: PreTrainedModel) -> int:
+        """All of them, shared ones once."""
+        return sum(p.numel() for p in model.parameters())

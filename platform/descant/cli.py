@@ -1,0 +1,228 @@
+"""The command line: plan, run, look at and export results."""
+
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from descant import __version__
+from descant.artifacts.store import Store, repair, store_root, verify
+from descant.core.errors import ConfigError, DescantError, IntegrityError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="descant",
+    help="Fine-tune retrievers with in-context examples on Ray. Start with: descant plan RECIPE",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+registry_app = typer.Typer(help="Registered models: list, show, promote.", no_args_is_help=True)
+app.add_typer(registry_app, name="registry")
+
+RecipePath = Annotated[Path, typer.Argument(help="A recipe, for example jobs/recipes/finetune_retriever/smoke.yaml")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override one setting: --set training.learning_rate=1e-4")
+]
+ComputePath = Annotated[
+    Path | None, typer.Option("--compute", help="A compute profile, for example clusters/local/compute.yaml")
+]
+StorePath = Annotated[
+    Path | None, typer.Option("--store", help="Where results live (default: DESCANT_STORE or ./.descant)")
+]
+
+
+@app.command()
+def plan(recipe: RecipePath, set_: Settings = None, compute: ComputePath = None, store: StorePath = None) -> None:
+    """Show every step of a recipe, its address and whether it is done. Starts nothing."""
+    from descant.run.job import load_recipe
+    from descant.run.plan import make_plan, plan_table
+    from descant.run.profile import load_profile
+
+    loaded = load_recipe(recipe, set_ or ())
+    planned = make_plan(loaded.job, _store(store), load_profile(compute))
+    console = _console()
+    console.print(plan_table(planned))
+    missing = len(planned.missing)
+    console.print(
+        f"\n{len(planned.steps) - missing} of {len(planned.steps)} steps are done"
+        + (f"; [bold]descant run {recipe}[/bold] does the other {missing}" if missing else "")
+    )
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    set_: Settings = None,
+    compute: ComputePath = None,
+    store: StorePath = None,
+    accept_drift: Annotated[
+        bool, typer.Option("--accept-drift", help="Begin anew although an unfinished training of this recipe exists")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make the new version champion although no test says it is better")
+    ] = False,
+) -> None:
+    """Run what is missing of a recipe. The same command resumes after any interruption."""
+    from descant.run.main import run_recipe
+
+    run_recipe(
+        recipe,
+        overrides=set_ or (),
+        compute=compute,
+        store=_store(store),
+        console=_console(),
+        accept_drift=accept_drift,
+        force=force,
+    )
+
+
+@app.command()
+def show(
+    fingerprint: Annotated[str | None, typer.Argument(help="A result, by the start of its fingerprint")] = None,
+    store: StorePath = None,
+) -> None:
+    """List all results, or show one with everything it was made from."""
+    from descant.run.show import result_page, results_table
+
+    where = _store(store)
+    _console().print(results_table(where) if fingerprint is None else result_page(where, fingerprint))
+
+
+@app.command(name="verify")
+def verify_(
+    fingerprint: Annotated[str | None, typer.Argument(help="A result; all of them if left out")] = None,
+    store: StorePath = None,
+    repair_: Annotated[
+        bool, typer.Option("--repair", help="Withdraw damaged parts so that running again rebuilds only those")
+    ] = False,
+) -> None:
+    """Hash stored results again and compare them with their manifests."""
+    where = _store(store)
+    artifacts = list(where.all()) if fingerprint is None else [where.resolve(fingerprint)]
+    console = _console()
+    problems = []
+    for artifact in artifacts:
+        found = verify(artifact)
+        problems += [f"{artifact.address}: {problem}" for problem in found]
+        mark = "[red]damaged[/red]" if found else "[green]ok[/green]"
+        console.print(f"{artifact.address:<32} {len(artifact.manifest.parts):>5} parts  {mark}", highlight=False)
+        if found and repair_:
+            withdrawn = repair(artifact)
+            console.print(f"  withdrew {', '.join(withdrawn)}; run the recipe again to rebuild", highlight=False)
+    if problems and not repair_:
+        raise IntegrityError(
+            "E-ART-DIGEST",
+            str(where.root),
+            "\n  ".join([f"{len(problems)} problems", *problems]),
+            "Nothing was changed. Add --repair, then run the recipe again.",
+        )
+
+
+@app.command()
+def explain(
+    job: Annotated[str | None, typer.Argument(help="A job, for example finetune_retriever")] = None,
+) -> None:
+    """Every setting of a job: its type, default and meaning."""
+    from descant.run.explain import explain_job
+    from descant.run.job import job_table
+
+    table = job_table(Path.cwd() / "jobs" / "recipes")
+    console = _console()
+    if job is None:
+        for name, cls in table.items():
+            console.print(f"[bold]{name}[/bold]  {(cls.__doc__ or '').strip().splitlines()[0]}")
+        return
+    if job not in table:
+        raise ConfigError("E-CFG-JOB", job, f"no such job; there are {', '.join(table)}", "Nothing was changed.")
+    console.print(explain_job(table[job]))
+
+
+@app.command()
+def export(
+    source: Annotated[str, typer.Argument(help="models:/NAME@champion, models:/NAME/3, or a fingerprint of a training")],
+    target: Annotated[Path, typer.Argument(help="A folder that does not exist yet")],
+    form: Annotated[
+        str, typer.Option("--form", help="peft, merged or sentence-transformers")
+    ] = "sentence-transformers",
+    store: StorePath = None,
+) -> None:
+    """Write a registered model as a PEFT folder, a merged Hugging Face folder or for sentence-transformers."""
+    from descant.run.export import export as export_folder
+    from descant.run.registry import retriever_folder
+
+    written = export_folder(retriever_folder(source, _store(store)), target, form)
+    _console().print(f"wrote {written}", highlight=False)
+
+
+@registry_app.command(name="list")
+def registry_list(store: StorePath = None) -> None:
+    """Every registered version with its scores and aliases."""
+    from descant.run.show import versions_table
+
+    _console().print(versions_table(_store(store)))
+
+
+@app.callback(invoke_without_command=True)
+def common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop")] = False,
+) -> None:
+    """Options that stand before the command."""
+    if version:
+        _console().print(f"descant {__version__}", highlight=False)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; errors become one message and their exit code, the trace goes to a file."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except DescantError as error:
+        _fail(str(error), error.exit_code, error)
+    except KeyboardInterrupt as error:
+        _fail("interrupted; everything finished is kept, and the same command resumes", 130, error)
+    except typer.Abort as error:
+        _fail("aborted", 130, error)
+    except Exception as error:  # the last line before the user: a message and a file instead of a traceback
+        usage = getattr(error, "format_message", None)
+        if usage is not None:
+            _fail(f"error[E-CLI-USAGE] command line: {usage()}. Nothing was started. See --help.", 2, error)
+        _fail(f"error[E-BUG] {type(error).__name__}: {error}. This is a bug in descant: please report it", 1, error)
+
+
+def _fail(message: str, code: int, error: BaseException) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, stderr=True)
+    console.print(Text(message))
+    if code not in (2, 130):
+        folder = store_root()
+        if folder.is_dir() and os.access(folder, os.W_OK):
+            path = folder / "last-error.txt"
+            path.write_text("".join(traceback.format_exception(error)))
+            console.print(Text(f"(the trace is in {path})", style="dim"))
+    sys.exit(code)
+
+
+def _store(path: Path | None) -> Store:
+    return Store(path or store_root())
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

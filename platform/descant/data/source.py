@@ -1,0 +1,114 @@
+"""What every source of retrieval data offers: passages, queries, judgements and training rows, as streams.
+
+A source is a spec: its settings say where the data lies and how to read it. Its identity is the content of
+its files, so the same data has the same address on every machine.
+"""
+
+import functools
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from descant.core.errors import ConfigError
+from descant.core.fingerprint import file_digest
+from descant.core.records import Judgement, Passage, Query, Rejected, Triple
+from descant.core.spec import Spec, expand_variables
+
+
+class RetrievalSource(Spec):
+    """Retrieval data in one published layout.
+
+    Streams hold no texts. Ids are unique within ``passages`` and within ``queries``. Every row that was left
+    out comes out as ``Rejected``, of one stream. They raise DataError for data that is not what the layout
+    promises.
+    """
+
+    path_fields: ClassVar[tuple[str, ...]] = ("path",)
+
+    @abstractmethod
+    def named_files(self) -> Mapping[str, Path]:
+        """Every file that is read, by a name that is the same wherever the data lies."""
+
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """The names that ``judgements`` accepts."""
+
+    @abstractmethod
+    def passages(self) -> Iterator[Passage | Rejected]:
+        """The corpus, in file order."""
+
+    @abstractmethod
+    def queries(self) -> Iterator[Query | Rejected]:
+        """The queries of all splits, in file order."""
+
+    @abstractmethod
+    def judgements(self, split: str) -> Iterator[Judgement | Rejected]:
+        """The judgements of one split; raises ConfigError for a split that ``splits`` does not name."""
+
+    @abstractmethod
+    def triples(self) -> Iterator[Triple | Rejected]:
+        """The training rows, one per query, in the order in which the queries first stand in the file."""
+
+    def files(self) -> tuple[Path, ...]:
+        """Every file that is read."""
+        return tuple(self.named_files().values())
+
+    def identity(self) -> Mapping[str, Any]:
+        """The options and the sha256 of each file; no path enters. Raises ConfigError for a missing file."""
+        self._require_files()
+        options = {
+            name: value
+            for name, value in super().identity().items()
+            if name not in ("kind", *self.path_fields)
+        }
+        digests = {name: _digest(path, *_state(path)) for name, path in self.named_files().items()}
+        return {"kind": getattr(self, "kind", ""), "options": options, "files": digests}
+
+    def check(self) -> None:
+        """Read the first row of every file: a wrong path or layout shows before anything starts.
+
+        Raises ConfigError for a missing file and DataError for an empty file, a missing column or a wrong
+        type.
+        """
+        self._require_files()
+        judgements = (self.judgements(split) for split in self.splits())
+        streams: Iterable[Iterator[object]] = (self.passages(), self.queries(), *judgements)
+        for stream in streams:
+            next(stream, None)
+
+    def _require_files(self) -> None:
+        for path in self.files():
+            if not path.is_file():
+                raise ConfigError(
+                    "E-SRC-PATH",
+                    str(path),
+                    "there is no such file",
+                    "Nothing was started. Check the source's paths.",
+                )
+
+    def _require_split(self, split: str) -> None:
+        if split not in self.splits():
+            known = ", ".join(self.splits()) or "none"
+            raise ConfigError(
+                "E-SRC-SPLIT",
+                split,
+                f"this source has no such split, known: {known}",
+                "Name one of them, or another source.",
+            )
+
+
+def expanded(path: str) -> Path:
+    """The path that a spec names, ``${DESCANT_DATA}`` replaced; raises ConfigError when it is not set."""
+    return Path(expand_variables(path))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=256)
+def _digest(path: Path, size: int, modified_ns: int) -> str:
+    """A plan asks for the same identity once per stage; a file that changed has another size or time."""
+    return file_digest(path)

@@ -1,0 +1,1 @@
+"""Floor 2: encoders, from a pinned reference to unit vectors."""

@@ -1,0 +1,159 @@
+"""From a pinned reference to a model and its tokenizer, with attention and precision as declared.
+
+Models are ``Any`` inside: the annotations of transformers do not hold for what its factories return.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from descant.artifacts.models import AnyModel, StoredModel
+from descant.core.errors import ConfigError, IntegrityError
+from descant.models.encoder import Attention, Precision
+from descant.models.tiny import tiny_model, tiny_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+_FLAGS: dict[Attention, dict[str, bool]] = {
+    "native": {},
+    "bidirectional": {"is_causal": False, "is_decoder": False},
+    "causal": {"is_causal": True, "is_decoder": True},
+}
+"""The flags from which transformers builds its masks: decoders read the first, encoders the second."""
+
+
+def load_model(
+    reference: AnyModel,
+    *,
+    precision: Precision = "fp32",
+    attention: Attention = "native",
+    device: str = "cpu",
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerFast]":
+    """The model in evaluation mode on ``device``, and its fast tokenizer; without network where it is cached.
+
+    Raises what ``reference.check()`` raises, ConfigError where the architecture or device cannot do what is
+    declared, IntegrityError where the tokenizer knows more tokens than the model.
+    """
+    import torch
+
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    if dtype == torch.bfloat16 and device.startswith("cuda") and not torch.cuda.is_bf16_supported():
+        raise ConfigError(
+            "E-MOD-PRECISION",
+            device,
+            "this device does not compute in bf16",
+            "Set precision: fp32 in the recipe.",
+        )
+    reference.check()
+    tokenizer = load_tokenizer(reference)
+    model: Any
+    if isinstance(reference, StoredModel):
+        model = _load_stored(reference.locate(), dtype, attention)
+    else:
+        model = tiny_model(reference.architecture, reference.seed, vocab_size=len(tokenizer))
+        _declare(model.config, attention)
+    _check_vocabulary(model, tokenizer)
+    _drop_pooler(model)
+    model = model.to(device=device, dtype=dtype).eval()
+    _set_attention(model, attention)
+    return model, tokenizer
+
+
+def load_tokenizer(reference: AnyModel) -> "PreTrainedTokenizerFast":
+    """The model's tokenizer alone; raises ConfigError where it has no fast one, which is needed for offsets."""
+    from transformers import AutoTokenizer
+
+    if not isinstance(reference, StoredModel):
+        return tiny_tokenizer(reference.architecture)
+    folder = reference.locate()
+    with _quiet():
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, use_fast=True, **_LOCAL)
+    if not tokenizer.is_fast:
+        raise ConfigError(
+            "E-MOD-TOKENIZER", str(folder), "there is no fast tokenizer", "Add a tokenizer.json to the model."
+        )
+    return tokenizer
+
+
+def _load_stored(folder: Path, dtype: "torch.dtype", attention: Attention) -> Any:
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.from_pretrained(folder, **_LOCAL)
+    _declare(config, attention)
+    with _quiet():
+        return AutoModel.from_pretrained(
+            folder, config=config, dtype=dtype, use_safetensors=True, attn_implementation="sdpa", **_LOCAL
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the loading bars and remarks of transformers; warnings of ours are unaffected."""
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _check_vocabulary(model: Any, tokenizer: "PreTrainedTokenizerFast") -> None:
+    num_rows = model.get_input_embeddings().num_embeddings
+    num_tokens = max(tokenizer.get_vocab().values()) + 1
+    if num_tokens > num_rows:
+        raise IntegrityError(
+            "E-MOD-VOCABULARY",
+            model.name_or_path or type(model).__name__,
+            f"the tokenizer has {num_tokens} tokens, the model embeds {num_rows}: they are not a pair",
+            "Nothing was encoded. Restore the tokenizer files that came with the model.",
+        )
+
+
+def _drop_pooler(model: Any) -> None:
+    """Remove BERT's pooling head: it takes no part in our vectors, so its weights would get no gradient."""
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+
+
+def _declare(config: "PreTrainedConfig", attention: Attention) -> None:
+    for flag, value in _FLAGS[attention].items():
+        setattr(config, flag, value)
+    config.use_cache = False
+
+
+def _set_attention(model: Any, attention: Attention) -> None:
+    if attention == "native":
+        return
+    for module in model.modules():
+        if hasattr(module, "is_causal"):
+            module.is_causal = attention == "causal"
+    if looks_ahead(model) != (attention == "bidirectional"):
+        raise ConfigError(
+            "E-MOD-ATTENTION",
+            type(model).__name__,
+            f"transformers offers no {attention} attention for this architecture",
+            "Set attention: native, or choose another model.",
+        )
+
+
+def looks_ahead(model: Any) -> bool:
+    """Whether a later token changes an earlier one's state: asked of the model itself, by trying."""
+    import torch
+
+    tokens = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device)
+    was_training = model.training
+    with torch.inference_mode():
+        states = model.eval()(input_ids=tokens).last_hidden_state.float()
+    model.train(was_training)
+    return not torch.allclose(states[0, 0], states[1, 0], rtol=1e-5, atol=1e-6)

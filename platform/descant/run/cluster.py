@@ -1,0 +1,91 @@
+"""Reaching Ray: the cluster that RAY_ADDRESS names, or one started here with token authentication on."""
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from descant.core.errors import DependencyError, PolicyError
+from descant.run.profile import RayCompute
+
+UNSAFE = (
+    "RAY_DATA_AUTOLOAD_CLOUDPICKLE_TENSOR_METADATA",
+    "RAY_DATA_AUTOLOAD_PICKLE_OBJECT_SCALAR",
+    "RAY_DATA_WEBDATASET_ALLOW_UNSAFE_DESERIALIZATION",
+)
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_V2": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # the driver's C++ log goes to the terminal
+}
+
+
+@contextmanager
+def ray_session(compute: RayCompute) -> Iterator[None]:
+    """A connected Ray for the time of the block.
+
+    A local one gets its own folder with mode 0700, a 256-bit token in a file with mode 0600 and a dashboard on the
+    loopback address; Ray's other ports still bind every interface. Raises PolicyError when an environment variable
+    would let data files run code, DependencyError when RAY_ADDRESS does not answer.
+    """
+    refuse_unsafe_environment()
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    if address := os.environ.get("RAY_ADDRESS"):
+        try:
+            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
+        except (ConnectionError, RuntimeError) as error:
+            problem = f"no Ray cluster answers ({str(error).splitlines()[0][:200]})"
+            raise DependencyError("E-RAY-ADDRESS", address, problem, "Check RAY_ADDRESS, or unset it.") from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    home = Path(tempfile.mkdtemp(prefix="descant-ray-"))
+    try:
+        if "RAY_AUTH_MODE" not in os.environ:
+            _write_token(home)
+        ray.init(
+            address="local",
+            num_cpus=compute.num_cpus,
+            object_store_memory=compute.object_store_megabytes << 20,
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            _temp_dir=str(home),
+        )
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def refuse_unsafe_environment() -> None:
+    """Raise PolicyError when Ray Data is told to unpickle what it finds in data files."""
+    for name in UNSAFE:
+        if os.environ.get(name):
+            raise PolicyError(
+                "E-POL-AUTOLOAD", name, "lets a data file run code on every worker", "Nothing was started. Unset it."
+            )
+
+
+def _write_token(home: Path) -> None:
+    path = home / "token"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(secrets.token_hex(32))
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)

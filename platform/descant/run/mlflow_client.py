@@ -1,0 +1,136 @@
+"""Reaching MLflow: the server that MLFLOW_TRACKING_URI names, or a SQLite database inside the store.
+
+Only ``mlflow.MlflowClient`` is used, with its address given: the fluent functions share one active run and
+one address per process, so two jobs in one process would write into each other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from descant.artifacts.commit import storage_errors
+from descant.core.errors import ConfigError, DependencyError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlartifacts"
+LOCK = "mlflow.lock"
+DEFAULT_EXPERIMENT = "descant"
+
+_ENVIRONMENT = {
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_TRUNCATE_LONG_VALUES": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An MLflow that answered, and the experiment in it."""
+
+    client: MlflowClient
+    uri: str
+    experiment_id: str
+
+    @property
+    def address(self) -> str:
+        """The address for messages, without user name and password."""
+        return without_credentials(self.uri)
+
+
+def connect(root: Path, experiment: str | None = None) -> Connection:
+    """The MLflow of the store at ``root``, or the server that MLFLOW_TRACKING_URI names.
+
+    The experiment is ``experiment``, else MLFLOW_EXPERIMENT_NAME, else ``descant``; it is created when it does
+    not exist. Raises DependencyError after three tries when nothing answers, ConfigError when the experiment
+    was deleted.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for logger in ("mlflow", "alembic"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
+    name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if uri:
+        with answering(uri):
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            return Connection(client, uri, _experiment_id(client, name, artifacts=None))
+    uri = f"sqlite:///{(root / DATABASE).resolve()}"
+    with storage_errors(root), _one_at_a_time(root), answering(uri):
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        artifacts = (root / ARTIFACTS).resolve().as_uri()
+        return Connection(client, uri, _experiment_id(client, name, artifacts))
+
+
+@contextmanager
+def answering(uri: str) -> Iterator[None]:
+    """Turn what MLflow raises into a DependencyError that names its address without credentials."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    try:
+        yield
+    except (MlflowException, RequestException) as error:
+        reason = without_credentials(str(error)).splitlines() or [type(error).__name__]
+        raise DependencyError(
+            "E-TRK-MLFLOW",
+            without_credentials(uri),
+            f"MLflow did not do what was asked ({reason[0][:300]})",
+            "Finished results are kept. Start that server, or unset MLFLOW_TRACKING_URI to use the store's "
+            "own database, and run the same command.",
+        ) from None
+
+
+def without_credentials(text: str) -> str:
+    """``text`` with ``user:password@`` taken out of every URL in it."""
+    return _CREDENTIALS.sub("//", text)
+
+
+@contextmanager
+def _one_at_a_time(root: Path) -> Iterator[None]:
+    """MLflow's own creation of a database fails when several processes begin it at once."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed, and when the process dies
+        yield
+
+
+def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.create_experiment(name, artifact_location=artifacts)
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # another process made it in between
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        raise ConfigError(
+            "E-TRK-EXPERIMENT",
+            f"experiment {name!r}",
+            "it was deleted in MLflow, and a deleted experiment takes no runs",
+            f"Nothing was started. Restore it (mlflow experiments restore -x {found.experiment_id}) or set "
+            "MLFLOW_EXPERIMENT_NAME to another name.",
+        )
+    return str(found.experiment_id)

@@ -1,0 +1,57 @@
+"""Compute profiles: how a job is run on one kind of cluster, keyed by stage, never hashed."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from descant.core.errors import ConfigError
+from descant.core.spec import Compute, load_spec
+from descant.stages.base import Stage
+from descant.stages.embed import EmbedCompute
+from descant.stages.map_parts import MapCompute
+from descant.stages.training.settings import TrainCompute
+
+
+class RayCompute(Compute):
+    """The local Ray that is started when no cluster is named by RAY_ADDRESS."""
+
+    num_cpus: int = 4
+    """Logical CPUs. More than cores is fine: actors must never hold every one of them."""
+    object_store_megabytes: int = 512
+    """Shared memory for objects; payloads stay out of it, so little is enough."""
+
+
+class Profile(Compute):
+    """One ``compute.yaml``."""
+
+    ray: RayCompute = RayCompute()
+    """The local Ray."""
+    embed: EmbedCompute = EmbedCompute()
+    """Encoding passages and queries."""
+    build_index: MapCompute = MapCompute()
+    """Building index shards."""
+    mine_examples: MapCompute = MapCompute()
+    """Choosing in-context examples."""
+    evaluate: MapCompute = MapCompute()
+    """Searching index shards."""
+    train: TrainCompute = TrainCompute()
+    """Fine-tuning."""
+
+    def for_stage(self, stage: Stage) -> Compute:
+        """The section of a stage; a plain ``Compute`` for stages that run in the driver."""
+        section: Any = getattr(self, stage.name, None)
+        return section if isinstance(section, BaseModel) else Compute()  # type: ignore[return-value]
+
+
+def load_profile(path: Path | None) -> Profile:
+    """Read a profile; without a path, the defaults (two workers on one machine)."""
+    if path is None:
+        return Profile()
+    if path.is_dir():
+        path = path / "compute.yaml"
+    if not path.is_file():
+        raise ConfigError(
+            "E-CFG-COMPUTE", str(path), "there is no such compute profile", "See clusters/*/compute.yaml."
+        )
+    return load_spec(Profile, path)

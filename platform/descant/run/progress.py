@@ -1,0 +1,63 @@
+"""What a person sees while a job runs: one line per step, with parts, rate and time left."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from descant.artifacts.store import Artifact
+from descant.stages.base import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Display:
+    """Progress on a terminal as live bars; elsewhere one plain line per finished step."""
+
+    def __init__(self, console: "Console", steps: int) -> None:
+        self._console = console
+        self._steps = steps
+        self._width = len(str(steps))
+
+    def starting_ray(self) -> None:
+        """Say why nothing moves for a few seconds."""
+        self._console.print("[dim]starting Ray …[/dim]", highlight=False)
+
+    def cached(self, number: int, label: str, artifact: Artifact) -> None:
+        """A step that was done before."""
+        self._line(number, label, "done before", artifact.address, "green")
+
+    @contextmanager
+    def step(self, number: int, label: str) -> Iterator[Progress]:
+        """Show one step while it runs."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        started = time.monotonic()
+        columns = (
+            TextColumn(f"[{number:>{self._width}}/{self._steps}] {{task.description}}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[amount]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        last = {"amount": ""}
+        live = Progress(*columns, console=self._console, transient=True, disable=not sys.stderr.isatty())
+        with live:
+            task = live.add_task(label, total=None, amount="")
+
+            def report(done: float, total: float, unit: str, note: str = "") -> None:
+                rate = done / max(time.monotonic() - started, 1e-3)
+                last["amount"] = f"{done:,.0f} {unit}"
+                amount = f"{done:,.0f}/{total:,.0f} {unit}  {rate:,.1f}/s  {note}"
+                live.update(task, completed=done, total=total, amount=amount)
+
+            yield report
+        seconds = time.monotonic() - started
+        self._line(number, label, f"{seconds:.1f} s", last["amount"], "cyan")
+
+    def _line(self, number: int, label: str, status: str, detail: str, style: str) -> None:
+        head = f"\\[{number:>{self._width}}/{self._steps}] {label:<34}"
+        self._console.print(f"{head} [{style}]{status:>12}[/]  [dim]{detail}[/dim]", highlight=False)

@@ -1,0 +1,74 @@
+"""Results and registered versions as tables for the terminal."""
+
+import json
+from typing import TYPE_CHECKING
+
+from descant.artifacts.manifest import Manifest
+from descant.artifacts.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+
+def results_table(store: Store) -> "Table":
+    """Every finished result."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("result", "step", "rows", "size", "rejected", "finished"):
+        table.add_column(heading, justify="right" if heading in ("rows", "size", "rejected") else "left")
+    for artifact in store.all():
+        manifest = artifact.manifest
+        table.add_row(
+            artifact.address,
+            manifest.label,
+            f"{manifest.rows:,}",
+            human_bytes(manifest.bytes),
+            str(len(manifest.rejected)) if manifest.rejected else "",
+            manifest.finished,
+        )
+    return table
+
+
+def result_page(store: Store, fingerprint: str) -> "Group":
+    """One result: its spec, facts and parts, and all of its ancestry."""
+    from rich.console import Group
+    from rich.json import JSON
+    from rich.text import Text
+
+    artifact = store.resolve(fingerprint)
+    manifest = artifact.manifest
+    shown = {
+        "label": manifest.label,
+        "spec": manifest.spec,
+        "facts": manifest.facts,
+        "rejected": [row.model_dump() for row in manifest.rejected[:20]],
+        "provenance": manifest.provenance,
+        "started": manifest.started,
+        "finished": manifest.finished,
+    }
+    lines = [f"{artifact.address}   {artifact.folder}", "", "parts:"]
+    lines += [f"  {p.name:<24} {p.rows:>8,} rows  {human_bytes(p.bytes):>9}  {p.sha256[:12]}" for p in manifest.parts]
+    lines += ["", "made from:", *_ancestry(store, manifest, 1), ""]
+    return Group(Text("\n".join(lines)), JSON(json.dumps(shown)))
+
+
+def _ancestry(store: Store, manifest: Manifest, depth: int) -> list[str]:
+    lines = []
+    for name, address in manifest.inputs.items():
+        upstream = store.find(*address.split("/"))
+        label = upstream.manifest.label if upstream else "no longer in the store"
+        lines.append(f"{'  ' * depth}{name}: {address} ({label})")
+        if upstream is not None:
+            lines += _ancestry(store, upstream.manifest, depth + 1)
+    return lines
+
+
+def human_bytes(size: float) -> str:
+    """A size with a unit: ``1.4 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

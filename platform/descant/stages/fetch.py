@@ -1,0 +1,158 @@
+"""Read an outside data set once into parts: passages, queries, judgements per split, and training triples.
+
+Rows that cannot be used are quarantined with their reason; identical duplicates are dropped and counted; everything a
+later reader should know about the data (training queries that are also test queries, judged passages that do not
+exist) is counted here and kept in the manifest.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import Field
+
+from descant.artifacts.commit import publish
+from descant.artifacts.store import Artifact
+from descant.artifacts.tables import Record, read_table, record_table, records, write_table
+from descant.core.errors import DataError
+from descant.core.records import Judgement, Passage, Query, Rejected, Triple
+from descant.core.spec import Compute
+from descant.data import AnyRetrievalSource, RowCheck
+from descant.stages.base import Outcome, Stage, StageContext
+
+T = TypeVar("T")
+
+
+class Fetch(Stage):
+    """Bring a retrieval data set into the store."""
+
+    name: ClassVar[str] = "fetch"
+
+    source: AnyRetrievalSource
+    """Where the data comes from; its files enter the fingerprint by their sha256."""
+    passages_per_part: int = Field(512, ge=1, le=1_000_000)
+    """Passages in one part: what is embedded, and lost on a kill, at a time."""
+    strict: bool = False
+    """Refuse data whose training queries reappear in the test split, instead of reporting them."""
+
+    def check(self, compute: Compute) -> None:
+        """Raise when the files are not there or not of the declared form."""
+        self.source.check()
+
+    def run(self, context: StageContext) -> Outcome:
+        """Publish ``passages-*``, ``queries``, ``judgements-<split>`` and ``triples``."""
+        names: list[str] = []
+        facts: dict[str, Any] = {}
+
+        def put(kind: type[Record], rows: Iterable[Record | Rejected], name: str) -> list[Record]:
+            kept, rejected = _separate(rows)
+            table = record_table(kind, kept)
+            publish(
+                context.folder,
+                name,
+                lambda path: write_table(table, path),
+                rows=len(kept),
+                suffix=".parquet",
+                rejected=rejected,
+            )
+            names.append(name)
+            return kept
+
+        asked: dict[str, set[str]] = {}
+        unseen: dict[str, set[str]] = {}
+        for split in self.source.splits():
+            judged = put(Judgement, self.source.judgements(split), f"judgements-{split}")
+            facts[f"judgements_{split}"] = len(judged)
+            asked[split] = {judgement.query_id for judgement in judged}
+            unseen[split] = {judgement.passage_id for judgement in judged}
+        num_passages = 0
+        passages = RowCheck("passages")
+        stream = passages.unique(self.source.passages())
+        for number, chunk in enumerate(_chunks(stream, self.passages_per_part)):
+            kept = put(Passage, chunk, f"passages-{number:05d}")
+            ids = {passage.id for passage in kept}
+            for judged_ids in unseen.values():
+                judged_ids -= ids
+            num_passages += len(kept)
+            context.progress(num_passages, num_passages, "passages")
+        passages.finish()
+        queries = RowCheck("queries")
+        texts = {query.id: query.text for query in put(Query, queries.unique(self.source.queries()), "queries")}
+        queries.finish()
+        for split, judged_ids in unseen.items():
+            facts[f"judged_passages_missing_{split}"] = len(judged_ids)
+            facts[f"judged_passages_missing_{split}_first"] = sorted(judged_ids)[:20]
+        facts["triples"] = len(put(Triple, self.source.triples(), "triples"))
+        facts |= {"passages": num_passages, "queries": len(texts), "splits": list(self.source.splits())}
+        facts["duplicates_dropped"] = passages.duplicates + queries.duplicates
+        facts |= self._leakage(asked, texts)
+        return Outcome(names, facts)
+
+    def _leakage(self, asked: dict[str, set[str]], texts: dict[str, str]) -> dict[str, Any]:
+        """Training queries that are also test queries, by id or by text."""
+        train, test = "train", "test"
+        test_ids = asked.get(test, set())
+        test_texts = {_folded(texts[i]) for i in test_ids if i in texts}
+        shared = sorted(
+            i for i in asked.get(train, set()) if i in test_ids or _folded(texts.get(i, "")) in test_texts
+        )
+        if shared and self.strict:
+            raise DataError(
+                "E-DATA-LEAK",
+                f"{train}/{test}",
+                f"{len(shared)} training queries are also test queries: {', '.join(shared[:10])}",
+                "Nothing was trained. Remove them from the training split, or set strict: false to report them.",
+            )
+        return {"train_queries_in_test": len(shared), "train_queries_in_test_first": shared[:20]}
+
+
+def passages_of(data: Artifact, name: str) -> list[Passage]:
+    """The passages of one part."""
+    return list(records(Passage, read_table(data.path(name))))
+
+
+def queries_of(data: Artifact) -> dict[str, Query]:
+    """All queries by id."""
+    return {query.id: query for query in records(Query, read_table(data.path("queries")))}
+
+
+def judgements_of(data: Artifact, split: str) -> dict[str, dict[str, int]]:
+    """``{query id: {passage id: grade}}`` of a split."""
+    judged: dict[str, dict[str, int]] = {}
+    for judgement in records(Judgement, read_table(data.path(f"judgements-{split}"))):
+        judged.setdefault(judgement.query_id, {})[judgement.passage_id] = judgement.grade
+    return judged
+
+
+def triples_of(data: Artifact) -> list[Triple]:
+    """The training rows."""
+    return list(records(Triple, read_table(data.path("triples"))))
+
+
+def passages_by_id(data: Artifact, wanted: set[str]) -> dict[str, Passage]:
+    """Those passages whose ids are ``wanted``, read part by part."""
+    found: dict[str, Passage] = {}
+    for name in data.names("passages-"):
+        found.update((p.id, p) for p in passages_of(data, name) if p.id in wanted)
+    return found
+
+
+def _separate(rows: Iterable[T | Rejected]) -> tuple[list[T], list[Rejected]]:
+    kept: list[T] = []
+    rejected: list[Rejected] = []
+    for row in rows:
+        if isinstance(row, Rejected):
+            rejected.append(row)
+        else:
+            kept.append(row)
+    return kept, rejected
+
+
+def _chunks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(rows)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

@@ -1,0 +1,74 @@
+"""The DeepSpeed engine around the model: one configuration for ZeRO 0 to 3, on CPU (gloo) and GPU (nccl)."""
+
+import logging
+import os
+from typing import Any
+
+import torch
+
+from descant.stages.training.schedule import build_optimizer, build_schedule
+from descant.stages.training.settings import BatchPlan, TrainCompute, TrainSettings
+
+
+def build_engine(
+    module: torch.nn.Module,
+    settings: TrainSettings,
+    compute: TrainCompute,
+    plan: BatchPlan,
+    *,
+    num_steps: int,
+    precision: str,
+) -> Any:
+    """A ``DeepSpeedEngine`` whose calls are averaged over workers and stepped by torch AdamW."""
+    os.environ.setdefault("DS_ACCELERATOR", compute.device)
+    os.environ.setdefault("LOCAL_RANK", "0")  # set by Ray Train; a process of its own is the first
+    import deepspeed
+
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    # Its shared-memory op would be compiled for a minute; gloo gives the same numbers.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    optimizer = build_optimizer(module.parameters(), settings)
+    engine, *_ = deepspeed.initialize(
+        model=module,
+        optimizer=optimizer,
+        lr_scheduler=build_schedule(optimizer, settings, num_steps),
+        config=_configuration(settings, compute, plan, precision),
+    )
+    return engine
+
+
+def gradient_norm(engine: Any) -> float | None:
+    """The norm of the averaged gradient before clipping where the engine keeps none (ZeRO 0 in fp32)."""
+    if engine.zero_optimization() or engine.bfloat16_enabled():
+        return None
+    grads = [p.grad for p in engine.module.parameters() if p.grad is not None]
+    return float(torch.nn.utils.get_total_norm(grads))
+
+
+def full_state(engine: Any) -> dict[str, torch.Tensor]:
+    """Trainable tensors by name, whole, on CPU; filled on rank 0 alone. Every worker must call this."""
+    import deepspeed
+
+    state = {}
+    for name, parameter in engine.module.named_parameters():
+        if parameter.requires_grad:
+            with deepspeed.zero.GatheredParameters(parameter):
+                if engine.global_rank == 0:
+                    state[name] = parameter.detach().cpu().clone()
+    return state
+
+
+def _configuration(
+    settings: TrainSettings, compute: TrainCompute, plan: BatchPlan, precision: str
+) -> dict[str, Any]:
+    return {
+        "train_batch_size": settings.global_batch,
+        "train_micro_batch_size_per_gpu": plan.micro_batch,
+        "gradient_accumulation_steps": plan.accumulation,
+        "gradient_clipping": settings.max_grad_norm,
+        "zero_optimization": {"stage": compute.zero},
+        "zero_allow_untested_optimizer": True,  # torch AdamW, the same on every device
+        "zero_force_ds_cpu_optimizer": False,
+        "bf16": {"enabled": precision == "bf16"},
+        "steps_per_print": 2**31,
+    }

@@ -1,0 +1,141 @@
+"""What a training computes (``TrainSettings``, in the recipe) and how it is spread (``TrainCompute``).
+
+The optimiser sees ``global_batch`` rows a step, cut into contrast batches whose rows are scored against each
+other. Micro-batch and accumulation follow from these and the number of workers, so workers never change
+numbers.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from descant.adapters import AnyMethod, Method
+from descant.core.errors import ConfigError
+from descant.core.spec import Compute, Spec
+from descant.losses import AnyLoss, InfoNce
+
+
+class TrainSettings(Spec):
+    """Settings of the optimisation, under their Hugging Face names where they have one."""
+
+    method: AnyMethod
+    """How the base model is adapted."""
+    loss: AnyLoss = InfoNce()
+    """What is minimised."""
+    learning_rate: float = Field(gt=0)
+    """Peak learning rate of AdamW."""
+    global_batch: int = Field(ge=1)
+    """Rows per optimiser step, over all workers."""
+    contrast_batch: int | None = Field(None, ge=2)
+    """Rows scored against each other's passages; divides ``global_batch``, which it is unless given."""
+    num_negatives: int = Field(1, ge=0)
+    """Hard negatives per row, the first of its list."""
+    share_with_examples: float = Field(0.7, ge=0, le=1)
+    """Share of rows whose query keeps its in-context examples (arXiv:2410.20088, appendix A.1: 0.7)."""
+    num_train_epochs: int = Field(1, ge=1)
+    """Passes over the rows."""
+    max_steps: int | None = Field(None, ge=1)
+    """Optimiser steps after which training stops even inside an epoch."""
+    lr_scheduler_type: Literal["linear", "cosine", "constant"] = "linear"
+    """Shape of the learning rate after warm-up; linear and cosine end at zero."""
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises from zero."""
+    weight_decay: float = Field(0.0, ge=0)
+    """AdamW's decay of matrices; vectors (biases, norms, magnitudes) are not decayed."""
+    adam_beta1: float = Field(0.9, ge=0, lt=1)
+    """AdamW's decay rate of the first moment."""
+    adam_beta2: float = Field(0.999, ge=0, lt=1)
+    """AdamW's decay rate of the second moment."""
+    adam_epsilon: float = Field(1e-8, gt=0)
+    """AdamW's term against division by zero."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Norm above which the gradient of a step is scaled down."""
+    seed: int = Field(0, ge=0)
+    """Seed of row order, choice of rows with examples, adapter start and dropout."""
+    save_steps: int = Field(50, ge=1)
+    """Optimiser steps between checkpoints."""
+
+    @property
+    def contrast_rows(self) -> int:
+        """Rows of one contrast batch."""
+        return self.contrast_batch or self.global_batch
+
+    @model_validator(mode="after")
+    def _batches_fit(self) -> Self:
+        if self.global_batch % self.contrast_rows:
+            raise ValueError(
+                f"contrast_batch = {self.contrast_batch} does not divide global_batch = {self.global_batch}"
+            )
+        if self.contrast_rows == 1 and not self.num_negatives:
+            raise ValueError("one row a contrast batch and no hard negatives leave nothing to contrast with")
+        return self
+
+
+class TrainCompute(Compute):
+    """How a training is spread over workers."""
+
+    workers: int = Field(2, ge=1)
+    """Processes, each with a copy (or a shard) of the model."""
+    cpus_per_worker: float = Field(1, gt=0)
+    """Logical CPUs that each worker reserves; also its torch threads."""
+    gpus_per_worker: float = Field(0, ge=0, le=1)
+    """GPUs that each worker reserves; 0 trains on CPUs."""
+    zero: int = Field(0, ge=0, le=3)
+    """DeepSpeed ZeRO stage: 0 copies all, 1 shards optimiser states, 2 gradients too, 3 weights too."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    max_micro_batch: int = Field(64, ge=1)
+    """Most rows that one worker can hold at once."""
+    max_failures: int = Field(3, ge=0)
+    """Worker failures after which the training is given up; each one resumes from the last checkpoint."""
+
+    @property
+    def device(self) -> str:
+        """Where workers train, as torch names it."""
+        return "cuda" if self.gpus_per_worker else "cpu"
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How a step is computed: ``accumulation`` contrast batches, each split evenly over ``workers``."""
+
+    workers: int
+    micro_batch: int
+    accumulation: int
+
+
+def plan_batches(settings: TrainSettings, compute: TrainCompute) -> BatchPlan:
+    """The split of a step over workers; raises ConfigError when there is none, before anything starts."""
+    _check_stage(settings.method, compute)
+    rows, workers = settings.contrast_rows, compute.workers
+    if rows % workers:
+        raise ConfigError(
+            "E-TRN-SPLIT",
+            f"workers = {workers}",
+            f"a contrast batch of {rows} rows cannot be split evenly",
+            f"Nothing was started. Use one of {_divisors(rows)} workers, or another contrast_batch.",
+        )
+    micro_batch = rows // workers
+    if micro_batch > compute.max_micro_batch:
+        raise ConfigError(
+            "E-TRN-MICRO",
+            f"max_micro_batch = {compute.max_micro_batch}",
+            f"{rows} rows over {workers} workers are {micro_batch} each; gradient caching is not there yet",
+            "Nothing was started. Lower contrast_batch, or add workers, or raise max_micro_batch.",
+        )
+    return BatchPlan(workers, micro_batch, settings.global_batch // rows)
+
+
+def _check_stage(method: Method, compute: TrainCompute) -> None:
+    if compute.zero not in method.zero_stages:
+        raise ConfigError(
+            "E-TRN-ZERO",
+            f"zero = {compute.zero}",
+            f"{type(method).__name__} works under ZeRO {', '.join(map(str, method.zero_stages))}",
+            "Nothing was started. Choose one of these stages.",
+        )
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(d) for d in range(1, number + 1) if number % d == 0)

@@ -1,0 +1,88 @@
+"""A tiny retriever training that starts in a second: toy rows, a random two-layer encoder, LoRA."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from descant.adapters import AnyMethod, Lora
+from descant.artifacts.models import TinyModel
+from descant.models.encoder import EncoderSpec
+from descant.stages.training.loop import Trainer, Training
+from descant.stages.training.settings import TrainCompute, TrainSettings
+from descant.stages.training.step_log import StepReport
+from descant.stages.training.workers import join_group
+
+WORDS = "water cell energy light heat force earth sun plant animal blood air rock food change system".split()
+
+
+def text(generator: np.random.Generator, num_words: int) -> str:
+    return " ".join(generator.choice(WORDS, num_words))
+
+
+def toy_rows(count: int, tasks: tuple[str, ...] = ("a", "b")) -> list[dict[str, Any]]:
+    generator = np.random.default_rng(0)
+    rows = []
+    for i in range(count):
+        query = f"Query: {text(generator, 4 + i % 3)}"
+        context = f"Query: {text(generator, 4)}\nPositive Document: {text(generator, 5)}\n\n"
+        rows.append(
+            {
+                "id": f"row-{i:03d}",
+                "task": tasks[i % len(tasks)],
+                "plain_text": query,
+                "plain_start": 0,
+                "prompt_text": context + query,
+                "prompt_start": len(context),
+                "num_examples": 1,
+                "positive_id": f"p-{i}",
+                "positive": text(generator, 5 + i % 4),
+                "negative_ids": [f"n-{i}", f"p-{(i + 2) % count}"],
+                "negatives": [text(generator, 5), text(generator, 6)],
+            }
+        )
+    return rows
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def toy_training(
+    folder: Path,
+    *,
+    compute: TrainCompute | None = None,
+    method: AnyMethod | None = None,
+    rows: int = 24,
+    **settings: Any,
+) -> Training:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "rows.parquet"
+    if not path.exists():
+        write_rows(path, toy_rows(rows))
+    values = {"learning_rate": 2e-3, "global_batch": 8, "num_train_epochs": 20, "max_steps": 16, "save_steps": 4}
+    precision = settings.pop("precision", "fp32")
+    return Training(
+        rows=path,
+        encoder=EncoderSpec(model=TinyModel(), pooling="mean", precision=precision, max_query_tokens=64),
+        settings=TrainSettings(method=method or Lora(r=4, lora_alpha=8), **(values | settings)),
+        compute=compute or TrainCompute(workers=1),
+        folder=folder,
+    )
+
+
+def started(training: Training) -> Trainer:
+    join_group("cpu")
+    return Trainer(training)
+
+
+def run(trainer: Trainer, steps: int) -> list[StepReport]:
+    return [trainer.step() for _ in range(steps)]
+
+
+def figures(reports: list[StepReport]) -> list[tuple[str, str, str]]:
+    """What must be equal to the last bit."""
+    return [(r.loss.hex(), r.learning_rate.hex(), r.grad_norm.hex()) for r in reports]
