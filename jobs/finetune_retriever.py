@@ -119,7 +119,12 @@ class FinetuneRetriever(Job):
         stage = MineExamples(
             selector=self.examples.selector, k=self.examples.k, leak_filter=leak_filter, seed=self.seed
         )
-        return Step("mine examples" + ("" if leak_filter else ", leaks not filtered"), stage, {"data": data})
+        inputs = {"data": data}
+        if self.examples.selector.needs_vectors:
+            for split in stage.splits:
+                embed = EmbedQueries(encoder=self.encoder, split=split)
+                inputs[f"vectors_{split}"] = Step(f"embed {split} queries for mining", embed, {"data": data})
+        return Step("mine examples" + ("" if leak_filter else ", leaks not filtered"), stage, inputs)
 
     def _trained(self, data: Step, mined: Step | None, label: str) -> Step:
         seed = {} if "seed" in self.training.model_fields_set else {"seed": self.seed}

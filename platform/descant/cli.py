@@ -221,7 +221,8 @@ def _store(path: Path | None) -> Store:
 def _console() -> "Console":
     from rich.console import Console
 
-    return Console(soft_wrap=True)
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def test_beir_packed_files_read_the_same(tmp_path: Path) -> None:
 def test_beir_plain_and_packed_file_together_raise(tmp_path: Path) -> None:
     source = _folder(tmp_path)
     (tmp_path / "corpus.jsonl.gz").write_bytes(b"")
-    with pytest.raises(ConfigError, match="plain and as .gz"):
+    with pytest.raises(ConfigError, match="stands there plain"):
         source.check()
 
 
@@ -175,7 +175,7 @@ def test_beir_check_wrong_columns_are_found_from_the_first_row(
 
 def test_beir_later_row_of_another_type_raises_with_its_line(tmp_path: Path) -> None:
     corpus = _lines([*CORPUS, {"_id": 3, "text": "x"}])
-    with pytest.raises(DataError, match="corpus.jsonl:3: column '_id': found integer"):
+    with pytest.raises(DataError, match=r"corpus\.jsonl:3: column '_id': found integer"):
         list(_folder(tmp_path, corpus=corpus).passages())
 
 
@@ -214,7 +214,7 @@ UNICODE_STRESS = [
     "e\u0301 vs é",
     "zero\u200bwidth\u2060joiner",
     "𠀀𪚥 CJK extension B",
-    "İstanbul ıssız",
+    "\u0130stanbul \u0131ss\u0131z",
     "line\u2028separator\x85next",
     "\ufeffmark inside",
 ]

@@ -125,7 +125,8 @@ from descant.data.rows import json_rows
 from descant.core.errors import DataError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    rows = [len(row.values["text"]) if hasattr(row, "values") else row.reason for row in json_rows(Path(sys.argv[1]))]
+    read = json_rows(Path(sys.argv[1]))
+    rows = [len(row.values["text"]) if hasattr(row, "values") else row.reason for row in read]
 except DataError as error:
     rows = [error.code]
 print(rows, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)

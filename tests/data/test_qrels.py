@@ -57,9 +57,9 @@ def test_read_judgements_two_grades_of_one_pair_raise_with_both_places(tmp_path:
     assert f"q1 d1 ({tmp_path}/test.tsv:1 and {tmp_path}/test.tsv:3)" in str(raised.value)
 
 
-@pytest.mark.parametrize("grade", ["1.0", "x", "", "１", "1_0", "+1", "nan", "9999999999"])
+@pytest.mark.parametrize("grade", ["1.0", "x", "", "\uff11", "1_0", "+1", "nan", "9999999999"])
 def test_read_judgements_grade_that_is_not_an_integer_raises(tmp_path: Path, grade: str) -> None:
-    with pytest.raises(DataError, match="test.tsv:1: column 'score': found string, expected integer"):
+    with pytest.raises(DataError, match=r"test\.tsv:1: column 'score': found string, expected integer"):
         _read(tmp_path, f"q1\td1\t{grade}\n")
 
 

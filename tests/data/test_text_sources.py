@@ -259,7 +259,7 @@ def test_columns_parquet_extension_type_is_refused(tmp_path: Path) -> None:
     metadata = {"ARROW:extension:name": "ray.data.arrow_pickled_object", "ARROW:extension:metadata": ""}
     fields = [pa.field("a", pa.string()), pa.field("obj", pa.binary(), metadata=metadata)]
     pq.write_table(pa.table({"a": ["q"], "obj": [b"x"]}, schema=pa.schema(fields)), tmp_path / "st.parquet")
-    with pytest.raises(PolicyError, match="ray.data.arrow_pickled_object") as raised:
+    with pytest.raises(PolicyError, match=r"ray\.data\.arrow_pickled_object") as raised:
         Columns(path=str(tmp_path / "st.parquet"), format="parquet").check()
     assert "column 'obj'" in str(raised.value)
     assert raised.value.exit_code == 6

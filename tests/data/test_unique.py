@@ -58,7 +58,7 @@ def test_unique_conflicts_are_listed_up_to_five_with_both_places() -> None:
 
 
 def test_unique_single_conflict_is_raised_at_the_end() -> None:
-    with pytest.raises(DataError, match="a \\(c.jsonl:1 and c.jsonl:2\\)"):
+    with pytest.raises(DataError, match=r"a \(c\.jsonl:1 and c\.jsonl:2\)"):
         list(unique(_rows(("a", "x"), ("a", "y"), ("b", "x")), _passage))
 
 

@@ -11,6 +11,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from descant.artifacts.models import TinyModel
+from descant.models.encoder import EncoderSpec
 from descant.run.mlflow_client import DATABASE
 
 
@@ -88,3 +90,34 @@ def _wait_until_up(uri: str, process: "subprocess.Popen[bytes]") -> None:
         else:
             return
     raise AssertionError("the MLflow server did not come up")
+
+
+def make_retriever(folder: Path, spec: EncoderSpec, seed: int) -> Path:
+    """A retriever folder of a tiny model with a LoRA adapter of random weights, so that it does something."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from descant.models.load import load_model
+    from descant.models.retriever import save_retriever
+
+    model, _ = load_model(spec.model)
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear"))
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            parameter.data = 0.2 * torch.randn(parameter.shape, generator=generator)
+        elif "lora_A" in name:
+            parameter.data = torch.randn(parameter.shape, generator=generator) / 8
+    adapter = folder.with_name(f"{folder.name}-adapter")
+    adapted.save_pretrained(str(adapter))
+    save_retriever(folder, spec, adapter=adapter)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def retrievers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Three retrievers of one base with different adapters; tests copy what they change."""
+    home = tmp_path_factory.mktemp("retrievers")
+    spec = EncoderSpec(model=TinyModel(architecture="bert"), pooling="mean")
+    first, second, third = (make_retriever(home / f"seed-{seed}", spec, seed) for seed in range(3))
+    return first, second, third

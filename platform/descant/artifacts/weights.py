@@ -54,16 +54,17 @@ def check_model_folder(folder: Path) -> None:
     """Refuse a folder that cannot be loaded safely, without loading it.
 
     Raises PolicyError for weights in a pickle format only and for anything that names code of its own,
-    IntegrityError for weights that are no safetensors, ConfigError where weights or ``config.json`` are
-    missing.
+    IntegrityError for weights that are no safetensors, ConfigError where weights,
+    configuration or tokenizer are missing.
     """
-    if not (folder / "config.json").is_file():
-        raise ConfigError(
-            "E-MOD-CONFIG",
-            str(folder),
-            "there is no config.json",
-            "Give the folder that holds the model's files.",
-        )
+    for name in ("config.json", "tokenizer.json"):  # without the latter transformers makes an empty one
+        if not (folder / name).is_file():
+            raise ConfigError(
+                "E-MOD-FILE",
+                str(folder),
+                f"there is no {name}",
+                "Give a folder with a model and its tokenizer.",
+            )
     check_no_code(folder)
     for path in weight_files(folder):
         check_safetensors(path)

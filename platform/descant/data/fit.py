@@ -55,15 +55,16 @@ def fit_prompts(
     shortened = _shortened(tokenizer, examples, prompt.max_example_tokens)
     kept = [list(row) for row in shortened]
     rendered = [prompt.render_query(query, row) for query, row in zip(queries, kept, strict=True)]
-    overlong = _overlong(tokenizer, rendered, range(len(rendered)), max_tokens)
-    cut = {i for i in overlong if not kept[i]}
-    while shrinkable := [i for i in overlong if kept[i]]:
-        for i in shrinkable:
+    pending: Sequence[int] = range(len(rendered))
+    cut: set[int] = set()
+    while pending:
+        overlong = _overlong(tokenizer, rendered, pending, max_tokens)
+        cut |= {i for i in overlong if not kept[i]}
+        pending = [i for i in overlong if kept[i]]
+        for i in pending:
             num_to_drop = _num_to_drop(prompt, kept[i], overlong[i], len(overlong[i]) - max_tokens)
             kept[i] = kept[i][num_to_drop:]
             rendered[i] = prompt.render_query(queries[i], kept[i])
-        overlong = _overlong(tokenizer, rendered, shrinkable, max_tokens)
-        cut |= {i for i in overlong if not kept[i]}
     return [
         FittedPrompt(text, len(row), i in cut)
         for i, (text, row) in enumerate(zip(rendered, kept, strict=True))
@@ -77,8 +78,6 @@ def _overlong(
     max_tokens: int,
 ) -> Mapping[int, Spans]:
     """The rows among ``rows`` whose text has more than ``max_tokens`` tokens, each with its tokens' spans."""
-    if not rows:
-        return {}
     spans = token_spans(tokenizer, [rendered[i].text for i in rows], special=True)
     return {i: found for i, found in zip(rows, spans, strict=True) if len(found) > max_tokens}
 

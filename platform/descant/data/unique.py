@@ -1,6 +1,6 @@
 """Ids stand for one content: repeated rows are left out, contradictory ones refused.
 
-Only digests are held, about 200 bytes per row, never a text.
+Only digests are held, about 170 bytes per row, never a text.
 """
 
 import hashlib

@@ -8,20 +8,23 @@ An index is built and searched in shards, each from one part of the corpus and b
     merge(answers, k)                                         ... and merged exactly
     spec.open(folders).search(queries, k)                     the same in one process
 
-Content: vectors are float32 [n, d], unit length for cosine similarity; texts are a sequence of n strings. The spec
-says which (``takes``), for rows and for queries.
+Content: vectors are float32 [n, d], unit length for cosine similarity; texts are a sequence of n strings. The
+spec says which (``takes``), for rows and for queries.
 
-Answers: float32 [q, k] scores and int64 [q, k] rows. Rows are global: the row within the part plus the shard's
-``first_row``. Best first, ties by lower row. A dense score is the inner product summed in float64 in one fixed order
-and rounded once to float32, so a pair of vectors has the same score bits in every kind, batch and shard.
+Answers: float32 [q, k] scores and int64 [q, k] rows. Rows are global: the row within the part plus the
+shard's ``first_row``. Best first, ties by lower row. A dense score is the inner product summed in float64 in
+one fixed order and rounded once to float32, so a pair of vectors has the same score bits in every kind, batch
+and shard.
 
-Sharding: where ``same_for_any_sharding``, answers are equal, ties and last bits included, for any division of the
-corpus into parts. Elsewhere (a graph depends on its shard) the merge is exact and the recall floor is promised.
+Sharding: where ``same_for_any_sharding``, answers are equal, ties and last bits included, for any division of
+the corpus into parts. Elsewhere (a graph depends on its shard) the merge is exact and the recall floor is
+promised.
 
-Errors: ConfigError ``E-IDX-K`` unless 1 <= k <= rows (only a single shard answers short, with min(k, its rows)
-columns), ``E-IDX-SHORT`` when probed lists hold fewer than k; NumericsError ``E-IDX-NAN`` for NaN or infinity,
-``E-IDX-ZERO`` for a zero vector at build; IntegrityError ``E-IDX-DIM`` for another dimension, ``E-IDX-DIGEST``,
-``E-IDX-FILES``, ``E-IDX-SPEC`` and ``E-IDX-SHARDS`` at opening; PolicyError ``E-IDX-PICKLE`` for a pickled file.
+Errors: ConfigError ``E-IDX-K`` unless 1 <= k <= rows (only a single shard answers short, with min(k, its
+rows) columns), ``E-IDX-SHORT`` when probed lists hold fewer than k; NumericsError ``E-IDX-NAN`` for NaN or
+infinity, ``E-IDX-ZERO`` for a zero vector at build; IntegrityError ``E-IDX-DIM`` for another dimension,
+``E-IDX-DIGEST``, ``E-IDX-FILES``, ``E-IDX-SPEC`` and ``E-IDX-SHARDS`` at opening; PolicyError
+``E-IDX-PICKLE`` for a pickled file.
 """
 
 from __future__ import annotations
@@ -96,7 +99,7 @@ class Index(Spec, ABC):
         """A shard from a folder that has been verified."""
 
     def prepare(self, parts: Iterable[Content], shared: Path) -> None:
-        """Write the state that all shards share into the new folder ``shared``; the parts are read once, in order.
+        """Write what all shards share into the new folder ``shared``; parts are read once, in order.
 
         Nothing is written where ``needs_preparation`` is False.
         """
@@ -127,8 +130,8 @@ class Index(Spec, ABC):
                 raise IntegrityError(
                     "E-IDX-SHARDS",
                     str(folder),
-                    f"starts at row {shard.first_row} with dimension {shard.dim}, expected row {expected} and "
-                    f"dimension {shards[0].dim}",
+                    f"starts at row {shard.first_row} with dimension {shard.dim}, expected row {expected} "
+                    f"and dimension {shards[0].dim}",
                     "No result was returned. Give every shard of one build, in the order of its parts.",
                 )
             expected += shard.num_rows

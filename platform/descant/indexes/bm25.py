@@ -1,4 +1,4 @@
-"""Search by shared words: BM25 in Lucene's form, with weights computed ahead by ``bm25s`` (arXiv:2407.03618)."""
+"""Search by shared words: BM25 in Lucene's form, all weights computed ahead (``bm25s``, arXiv:2407.03618)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Bm25(Index):
     """BM25 over words, with document frequencies and average length of the whole corpus in every shard.
 
-    A word is a longest run of letters, digits and underscores (``\\w+``) of the lower-cased text. There is no stemming.
-    Scripts that write vowels as combining signs (Devanagari, Tamil) are cut at these signs.
+    A word is a longest run of letters, digits and underscores (``\\w+``) of the lower-cased text. There is no
+    stemming. Scripts that write vowels as combining signs (Devanagari, Tamil) are cut at these signs.
     """
 
     takes: ClassVar[Literal["vectors", "texts"]] = "texts"
@@ -28,7 +28,7 @@ class Bm25(Index):
     kind: Literal["bm25"] = "bm25"
     """Which index this is."""
     k1: float = Field(0.9, ge=0)
-    """How slowly repeated words saturate; Pyserini's default, with which RARe (arXiv:2410.20088) chose examples."""
+    """How slowly repeated words saturate; Pyserini's default, which RARe (arXiv:2410.20088) used."""
     b: float = Field(0.4, ge=0, le=1)
     """How much long texts are held back; Pyserini's default."""
     stop_words: Literal["none", "english"] = "none"

@@ -1,8 +1,8 @@
-"""A shard of texts as a ``bm25s`` index whose weights know the whole corpus, searched for all queries at once.
+"""A shard of texts: a ``bm25s`` index whose weights know the whole corpus, searched for all queries at once.
 
-``bm25s`` scores query by query and leaves equal scores in no order; here a block of queries is one sparse product and
-ties go by row. Scores are equal to those of ``bm25s`` to the last bit: float32, added up in the order of the query's
-words, so that words a shard does not know change nothing.
+``bm25s`` scores query by query and leaves equal scores in no order; here a block of queries is one sparse
+product and ties go by row. Scores are equal to those of ``bm25s`` to the last bit: float32, added up in the
+order of the query's words, so that words a shard does not know change nothing.
 
 Legend: q queries, n texts of the shard, v words of the shard.
 """
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 WORD = r"(?u)\w+"
 FILE = "statistics.json"
-_BLOCK = 1 << 21  # scores held at once: 8 MiB, and 16 MiB while they are ordered
+_BLOCK = 1 << 16  # scores held at once: 256 KiB, which stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Texts as numbers of words: ``words`` int64 of all texts after one another, ``lengths`` int64 [texts]."""
+    """Texts as numbers of words: ``words`` int64, text after text; ``lengths`` int64 [texts]."""
 
     words: np.ndarray
     lengths: np.ndarray
@@ -97,12 +97,14 @@ class Bm25Shard:
     def of(cls, tokens: Tokens, statistics: Statistics, spec: Bm25, *, first_row: int) -> Self:
         """The weight of every word in every text: idf tf / (k1 (1 - b + b length / average length) + tf)."""
         weights = tokens.counts()
-        frequency_v = np.array([statistics.document_frequency[word] for word in tokens.vocabulary], np.float64)
-        idf_v = np.log1p((statistics.num_documents - frequency_v + 0.5) / (frequency_v + 0.5)).astype(np.float32)
+        frequency_v = np.array(
+            [statistics.document_frequency[word] for word in tokens.vocabulary], np.float64
+        )
+        idf_v = np.log(1 + (statistics.num_documents - frequency_v + 0.5) / (frequency_v + 0.5))
         average = max(statistics.num_words, 1) / max(statistics.num_documents, 1)
         held_back_n = spec.k1 * (1 - spec.b + spec.b * tokens.lengths / average)
         tf = weights.data
-        idf = np.repeat(idf_v, np.diff(weights.indptr))
+        idf = np.repeat(idf_v.astype(np.float32), np.diff(weights.indptr))
         data = (idf * (tf / (held_back_n[weights.indices] + tf))).astype(np.float32)
         model = bm25s.BM25(k1=spec.k1, b=spec.b, method="lucene")
         model.scores = {

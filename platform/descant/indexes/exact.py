@@ -1,4 +1,4 @@
-"""Exhaustive search: every query against every vector (faiss ``IndexFlatIP``), with scores that are exact to the bit."""
+"""Exhaustive search: every query against every vector (faiss ``IndexFlatIP``), the same bits every time."""
 
 from pathlib import Path
 from typing import Literal

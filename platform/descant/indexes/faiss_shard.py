@@ -1,8 +1,9 @@
 """Shards of vectors in faiss: checks, and scores whose last bit depends on the two vectors alone.
 
-faiss finds candidates in float32, where the last bits of a score depend on the shape of the batch and of the shard.
-So every candidate is scored again in float64 in one fixed order, and a result is only given out when nothing that
-faiss left out can reach it: float32 inner products of length d are off by at most d 2^-24 |query| |row|.
+faiss finds candidates in float32, where the last bits of a score depend on the shape of the batch and of the
+shard. So every candidate is scored again in float64 in one fixed order, and a result is only given out when
+nothing that faiss left out can reach it: float32 inner products of length d are off by at most d 2^-24
+|query| |row|.
 
 Legend: q queries, n rows, d dimensions, k results, w candidates.
 """
@@ -25,7 +26,7 @@ _WIDEN = 4
 _BLOCK = 1 << 18  # products held at once: 2 MiB, which stays in the cache
 
 Find = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-"""(numbers of queries, w) -> float32 [queries, w] approximate scores and int64 rows, best first, -1 at the end."""
+"""(numbers of queries, w) -> float32 [queries, w] approximate scores and int64 rows; best first, then -1."""
 
 
 class FaissShard:
@@ -76,7 +77,8 @@ class FaissShard:
 
     def _error_bound(self, queries_qd: np.ndarray) -> np.ndarray:
         norms_q = np.linalg.norm(queries_qd.astype(np.float64), axis=1)
-        return queries_qd.shape[1] * 2.0**-24 * 1.01 * norms_q * self.largest_norm
+        bound_q: np.ndarray = queries_qd.shape[1] * 2.0**-24 * 1.01 * self.largest_norm * norms_q
+        return bound_q
 
     def _checked(self, queries: Content) -> np.ndarray:
         vectors_qd = _matrix(queries, "queries")
@@ -112,10 +114,16 @@ def read(folder: Path) -> Any:
 
 
 def checked_vectors(content: Content, *, first_row: int) -> np.ndarray:
-    """``content`` as float32 [n, d]; DataError for another type or shape, NumericsError for rows without direction."""
+    """``content`` itself; DataError unless float32 [n, d], NumericsError for rows without direction."""
     vectors_nd = _matrix(content, "vectors")
     _refuse_rows(~np.isfinite(vectors_nd).all(axis=1), "E-IDX-NAN", "row", "holds NaN or infinity", first_row)
-    _refuse_rows(~vectors_nd.any(axis=1), "E-IDX-ZERO", "row", "is a zero vector, which has no direction", first_row)
+    _refuse_rows(
+        (vectors_nd == 0).all(axis=1),
+        "E-IDX-ZERO",
+        "row",
+        "is a zero vector without direction",
+        first_row,
+    )
     return vectors_nd
 
 
@@ -136,8 +144,8 @@ def inner_products(index: Any, queries_qd: np.ndarray, rows_qw: np.ndarray) -> n
 def fixed_dot(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Inner products along the last axis (d >= 1) as float32, the same bits for any shape of the other axes.
 
-    A product of two float32 values is exact in float64; they are summed by folding the axis in halves, which is plain
-    elementwise addition and so leaves no order for a library or a processor to choose.
+    A product of two float32 values is exact in float64; they are summed by folding the axis in halves, which
+    is plain elementwise addition and so leaves no order for a library or a processor to choose.
     """
     terms = left.astype(np.float64) * right
     width = terms.shape[-1]
@@ -145,12 +153,17 @@ def fixed_dot(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         half = (width + 1) // 2
         terms[..., : width - half] += terms[..., half:width]
         width = half
-    return terms[..., 0].astype(np.float32)
+    dots: np.ndarray = terms[..., 0].astype(np.float32)
+    return dots
 
 
 def _matrix(content: Content, name: str) -> np.ndarray:
     if not (isinstance(content, np.ndarray) and content.ndim == 2 and content.dtype == np.float32):
-        given = f"{content.dtype} {list(content.shape)}" if isinstance(content, np.ndarray) else type(content).__name__
+        given = (
+            f"{content.dtype} {list(content.shape)}"
+            if isinstance(content, np.ndarray)
+            else type(content).__name__
+        )
         raise DataError(
             "E-IDX-SHAPE", name, f"{given}, expected float32 [rows, dim]", "Nothing was indexed or searched."
         )
@@ -173,4 +186,6 @@ def _largest_norm(index: Any) -> float:
     """The length of the longest row, in blocks."""
     step = max(1, _BLOCK // index.d)
     blocks = (index.reconstruct_n(i, min(step, index.ntotal - i)) for i in range(0, index.ntotal, step))
-    return max((float(np.linalg.norm(block.astype(np.float64), axis=1).max()) for block in blocks), default=0.0)
+    return max(
+        (float(np.linalg.norm(block.astype(np.float64), axis=1).max()) for block in blocks), default=0.0
+    )

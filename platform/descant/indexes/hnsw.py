@@ -17,8 +17,8 @@ from descant.indexes.shard_files import Description
 class Hnsw(Index):
     """Approximate search, fast without any training.
 
-    A graph depends on the rows that are in it, so another division into shards may find other rows: the merge of the
-    shards' answers is exact, the scores are, and the recall floor is promised for each.
+    A graph depends on the rows that are in it, so another division into shards may find other rows: the merge
+    of the shards' answers is exact, the scores are, and the recall floor is promised for each.
     """
 
     same_for_any_sharding: ClassVar[bool] = False

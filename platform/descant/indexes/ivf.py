@@ -24,7 +24,8 @@ CENTROIDS = "centroids.npy"
 class Ivf(Index):
     """Approximate search in a part of the rows; all shards share one set of centroids, trained once.
 
-    Rows and queries are given to their lists with exact scores, so any division into shards gives the same answers.
+    Rows and queries are given to their lists with exact scores, so any division into shards gives the same
+    answers.
     """
 
     needs_preparation: ClassVar[bool] = True
@@ -56,7 +57,7 @@ class Ivf(Index):
         describe(shared, self, rows=self.nlist, first_row=0, dim=centroids_ld.shape[1])
 
     def fit(self, content: Content, *, first_row: int = 0, shared: Path | None = None) -> IvfShard:
-        """The vectors in the lists of their nearest centroids; raises as ``checked_vectors`` and ``prepare``."""
+        """The vectors by nearest centroid; raises as ``checked_vectors`` and ``prepare``."""
         faiss = load_faiss()
         vectors_nd = checked_vectors(content, first_row=first_row)
         if shared is None:
@@ -100,7 +101,8 @@ class Ivf(Index):
         seed = seed_for(self.seed, "ivf k-means") % 2**31  # faiss takes a C int
         kmeans = load_faiss().Kmeans(sample_nd.shape[1], self.nlist, niter=20, seed=seed, spherical=True)
         kmeans.train(sample_nd)
-        return kmeans.centroids
+        centroids_ld: np.ndarray = kmeans.centroids
+        return centroids_ld
 
 
 class IvfShard(FaissShard):
@@ -119,5 +121,7 @@ class IvfShard(FaissShard):
         return self.certified(
             queries_qd,
             k,
-            lambda which, width: self.index.search_preassigned(queries_qd[which], width, lists_qp[which], None),
+            lambda which, width: self.index.search_preassigned(
+                queries_qd[which], width, lists_qp[which], None
+            ),
         )

@@ -1,4 +1,4 @@
-"""The one order of results - higher score first, then lower row - for score matrices and for answers of shards.
+"""The one order of results, higher score first, then lower row: for score matrices and answers of shards.
 
 Legend: q queries, n rows, k results.
 """
@@ -10,14 +10,12 @@ import numpy as np
 
 from descant.core.errors import ConfigError
 
-_LOW = 0xFFFFFFFF
-
 
 class Answer(NamedTuple):
     """Results of q queries, best first, ties by lower row.
 
-    ``scores`` float32 [q, k]; ``rows`` int64 [q, k], global row numbers. Only the answer of a single shard may
-    hold places without a result (row -1, score -inf), and then at the end of a line.
+    ``scores`` float32 [q, k]; ``rows`` int64 [q, k], global row numbers. Only the answer of a single shard
+    may hold places without a result (row -1, score -inf), and then at the end of a line.
     """
 
     scores: np.ndarray
@@ -31,27 +29,29 @@ def best(scores_qn: np.ndarray, rows_qn: np.ndarray, k: int) -> Answer:
 
 
 def top_k(scores_qn: np.ndarray, k: int) -> Answer:
-    """The first k of all n rows for each line of a float32 score matrix without NaN, in the one order; k <= n.
+    """The first k of n rows for each line of a float32 score matrix without NaN, in the one order; k <= n.
 
-    Score and row are packed into one integer whose order is the wanted one, so that a partition - which keeps no
-    order among equals - still gives exactly one possible answer.
+    A partition keeps no order among equals, so it only gives the k-th score; every row that reaches it is
+    sorted.
     """
     num_queries, n = scores_qn.shape
     if k == 0:
         return Answer(np.empty((num_queries, 0), np.float32), np.empty((num_queries, 0), np.int64))
-    bits = (scores_qn + np.float32(0)).view(np.int32)  # adding zero turns -0.0 into 0.0
-    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the floats
-    keys = (ordered.astype(np.int64) << 32) | (_LOW - np.arange(n))
-    first = np.sort(np.partition(keys, n - k, axis=1)[:, n - k :], axis=1)[:, ::-1]
-    rows = _LOW - (first & _LOW)
-    return Answer(np.take_along_axis(scores_qn, rows, 1), rows)
+    last_q = np.partition(scores_qn, n - k, axis=1)[:, n - k]
+    lines, rows = np.nonzero(scores_qn >= last_q[:, None])
+    scores = scores_qn[lines, rows]
+    order = np.lexsort((rows, -scores, lines))
+    starts = np.searchsorted(lines, np.arange(num_queries))
+    first_qk = order[starts[:, None] + np.arange(k)]
+    return Answer(scores[first_qk], rows[first_qk])
 
 
 def merge(answers: Sequence[Answer], k: int) -> Answer:
     """The k best of all shards' answers to the same queries: exactly what one shard of all rows would answer.
 
-    Each answer must hold the shard's best k, or all it has. Raises ConfigError when the shards together hold fewer
-    than k rows (``E-IDX-K``), or found fewer for some query (``E-IDX-SHORT``); -1 never leaves this function.
+    Each answer must hold the shard's best k, or all it has. Raises ConfigError when the shards together hold
+    fewer than k rows (``E-IDX-K``), or found fewer for some query (``E-IDX-SHORT``); -1 never leaves this
+    function.
     """
     scores = np.concatenate([answer.scores for answer in answers], axis=1)
     rows = np.concatenate([answer.rows for answer in answers], axis=1)

@@ -1,6 +1,7 @@
-"""The files of a shard: ``index.json`` beside them says what they are, and no answer is given before all digests match.
+"""The files of a shard and ``index.json`` beside them: no answer is given before all digests match.
 
-A flipped bit loads without complaint from a faiss file or a NumPy array; only the sha256 in ``index.json`` tells.
+A flipped bit loads without complaint from a faiss file or a NumPy array; only the sha256 in ``index.json``
+tells.
 """
 
 import json
@@ -52,7 +53,8 @@ def describe(folder: Path, spec: Spec, *, rows: int, first_row: int, dim: int | 
 def verified(folder: Path, spec: Spec) -> Description:
     """The description of ``folder`` once it is found to be whole, unpickled and built by ``spec``.
 
-    Raises PolicyError for a pickled file, IntegrityError for a missing, extra or changed file and for another spec.
+    Raises PolicyError for a pickled file, IntegrityError for a missing, extra or changed file and for another
+    spec.
     """
     description = _read(folder)
     found = {path.name for path in folder.iterdir()} - {INDEX}
@@ -89,12 +91,15 @@ def _check_spec(folder: Path, description: Description, spec: Spec) -> None:
     if names:
         found = ", ".join(f"{name} = {built.get(name)!r} (asked {asked.get(name)!r})" for name in names)
         raise IntegrityError(
-            "E-IDX-SPEC", str(folder), f"built with {found}", "No result was returned. Open it with its own spec."
+            "E-IDX-SPEC",
+            str(folder),
+            f"built with {found}",
+            "No result was returned. Open it with its own spec.",
         )
 
 
 def _refuse_pickle(path: Path) -> None:
-    """Raise PolicyError for a pickle in any of its coats, told by name and by first bytes, without loading it."""
+    """Raise PolicyError for any form of pickle, told by name and first bytes, without loading it."""
     with path.open("rb") as stream:
         head = stream.read(6)
         stream.seek(0)

@@ -46,7 +46,8 @@ def tiny_model(architecture: Architecture, seed: int, *, vocab_size: int) -> "Pr
         model: Any = AutoModel.from_config(  # type: ignore[no-untyped-call]
             config, attn_implementation="sdpa"
         )
-    return model.eval()
+    ready: PreTrainedModel = model.eval()
+    return ready
 
 
 def tiny_tokenizer(architecture: Architecture) -> "PreTrainedTokenizerFast":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class TokenRow:
     """One text's token ids, special ones included; those from ``first`` up to ``last`` are the target's."""
 
-    ids: Sequence[int]
+    ids: list[int]
     first: int
     last: int
 

@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,35 +29,45 @@ ENVIRONMENT = {
 
 @contextmanager
 def ray_session(compute: RayCompute) -> Iterator[None]:
-    """A connected Ray for the time of the block.
+    """A connected Ray for the time of the block; the one that is connected already is used as it is.
 
     A local one gets its own folder with mode 0700, a 256-bit token in a file with mode 0600 and a dashboard on the
     loopback address; Ray's other ports still bind every interface. Raises PolicyError when an environment variable
     would let data files run code, DependencyError when RAY_ADDRESS does not answer.
     """
     refuse_unsafe_environment()
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    if ray.is_initialized():
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         yield
         return
-    if address := os.environ.get("RAY_ADDRESS"):
-        try:
-            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
-        except (ConnectionError, RuntimeError) as error:
-            problem = f"no Ray cluster answers ({str(error).splitlines()[0][:200]})"
-            raise DependencyError("E-RAY-ADDRESS", address, problem, "Check RAY_ADDRESS, or unset it.") from None
-        try:
-            yield
-        finally:
-            ray.shutdown()
-        return
-    home = Path(tempfile.mkdtemp(prefix="descant-ray-"))
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    with _cluster(os.environ["RAY_ADDRESS"]) if os.environ.get("RAY_ADDRESS") else _started(compute):
+        yield
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[None]:
+    import ray
+
     try:
-        if "RAY_AUTH_MODE" not in os.environ:
-            _write_token(home)
+        ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
+    except (ConnectionError, RuntimeError) as error:
+        problem = f"no Ray cluster answers ({str(error).splitlines()[0][:200]})"
+        raise DependencyError("E-RAY-ADDRESS", address, problem, "Check RAY_ADDRESS, or unset it.") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _started(compute: RayCompute) -> Iterator[None]:
+    home = Path(tempfile.mkdtemp(prefix="descant-ray-"))
+    if "RAY_AUTH_MODE" not in os.environ:
+        _write_token(home)
+    import ray  # reads the token's environment as it is imported
+
+    try:
         ray.init(
             address="local",
             num_cpus=compute.num_cpus,

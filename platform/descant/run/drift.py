@@ -9,6 +9,7 @@ from descant.core.errors import ConfigError
 from descant.core.fingerprint import canonical
 from descant.run.job import Recipe
 from descant.run.plan import Plan
+from descant.stages.train import WORKPLACE
 
 
 def refuse_drift(plan: Plan, recipe: Recipe, store: Store, *, accept_drift: bool) -> None:
@@ -25,7 +26,7 @@ def refuse_drift(plan: Plan, recipe: Recipe, store: Store, *, accept_drift: bool
             folder = note_path.parent
             if folder.name == step.fingerprint or (folder / MANIFEST).exists():
                 continue
-            if not any((folder / "training" / "checkpoints").glob("*")):
+            if not any((folder / WORKPLACE / "checkpoints").glob("*")):
                 continue
             note = json.loads(note_path.read_text())
             if note["recipe"] != str(recipe.path.resolve()) or note["label"] != step.label:

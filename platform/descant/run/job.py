@@ -51,6 +51,10 @@ class Job(Spec):
         """The results the job is after, by name; what they need is found through their inputs."""
         raise TypeError(f"{type(self).__name__} has no steps")
 
+    def summary(self, results: Results) -> Sequence[Any]:
+        """What to print when everything is done, as rich renderables; nothing by default."""
+        return ()
+
     def registration(self) -> RegisterModel | None:
         """What to register once everything is done; nothing by default."""
         return None

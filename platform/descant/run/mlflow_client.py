@@ -58,8 +58,8 @@ class Connection:
 def connect(root: Path, experiment: str | None = None) -> Connection:
     """The MLflow of the store at ``root``, or the server that MLFLOW_TRACKING_URI names.
 
-    The experiment is ``experiment``, else MLFLOW_EXPERIMENT_NAME, else ``descant``; it is created when it does
-    not exist. Raises DependencyError after three tries when nothing answers, ConfigError when the experiment
+    The experiment is ``experiment``, else MLFLOW_EXPERIMENT_NAME, else ``descant``; it is created when there
+    is none. Raises DependencyError after three tries when nothing answers, ConfigError when the experiment
     was deleted.
     """
     for name, value in _ENVIRONMENT.items():

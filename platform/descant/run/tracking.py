@@ -145,7 +145,7 @@ def name_of(text: str) -> str:
 def as_params(spec: Mapping[str, Any]) -> dict[str, str]:
     """The leaves of a canonical spec by dotted name; text as it is, all else as JSON.
 
-    Lists of plain values stay together. Of a value with more than 500 characters the sha256 and length is given.
+    Lists of plain values stay together. Values of more than 500 characters become their sha256 and length.
     """
     params = {}
     for key, value in _leaves(spec):

@@ -4,18 +4,18 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from descant.artifacts.commit import publish
 from descant.artifacts.store import Artifact
-from descant.artifacts.tables import read_table, vectors_of, write_table
+from descant.artifacts.tables import write_table
 from descant.core.errors import ConfigError
 from descant.core.spec import Compute
 from descant.indexes import AnyIndex
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.map_parts import MapCompute, map_light_parts
+from descant.stages.vectors import read_vectors
 
 SHARED = "shared"
 
@@ -71,7 +71,7 @@ class BuildIndex(Stage):
         if not self.index.needs_preparation:
             return None
         if context.draft.missing([SHARED]):
-            parts = (_read(vectors, [name])[1] for name in vectors.names("vectors-"))
+            parts = (read_vectors(vectors, [name])[1] for name in vectors.names("vectors-"))
             publish(context.folder, SHARED, lambda path: self.index.prepare(parts, path), rows=0)
         return context.folder / context.draft.published(SHARED).path
 
@@ -94,7 +94,7 @@ class _IndexWork:
 
     def process(self, name: str) -> int:
         number = int(name.removeprefix("shard-"))
-        ids, vectors = _read(self.vectors, self.shards[number])
+        ids, vectors = read_vectors(self.vectors, self.shards[number])
 
         def build(path: Path) -> None:
             self.index.build_shard(vectors, path, first_row=self.starts[number], shared=self.shared)
@@ -111,6 +111,3 @@ class _IndexWork:
         return len(ids)
 
 
-def _read(vectors: Artifact, names: list[str]) -> tuple[list[str], np.ndarray]:
-    parts = [vectors_of(read_table(vectors.path(name))) for name in names]
-    return [i for ids, _ in parts for i in ids], np.concatenate([rows for _, rows in parts])

@@ -110,12 +110,6 @@ def judged_queries(data: Artifact, split: str) -> list[Query]:
     return [queries[i] for i in sorted(judgements_of(data, split)) if i in queries]
 
 
-def read_vectors(artifact: Artifact) -> tuple[list[str], np.ndarray]:
-    """Ids and float32 [rows, dim] of all parts of an ``embed`` result; for query sides and small corpora."""
-    parts = [vectors_of(read_table(artifact.path(name))) for name in artifact.names("vectors-")]
-    return [i for ids, _ in parts for i in ids], np.concatenate([vectors for _, vectors in parts])
-
-
 class _Work:
     """What an actor needs to build its worker; plain values that travel cheaply."""
 

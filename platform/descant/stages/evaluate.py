@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from descant.artifacts.commit import publish
 from descant.artifacts.store import Artifact
@@ -15,13 +15,15 @@ from descant.core.measures import MeasureName, measure
 from descant.core.records import Hit
 from descant.core.spec import Compute
 from descant.data.trec import write_run
+from descant.evaluators.evaluation import Evaluation
 from descant.evaluators.ranking import PerQuery, score_rankings
 from descant.evaluators.statistics import bootstrap_interval
+from descant.indexes import AnyIndex, Index
 from descant.indexes.merge import Answer, merge
 from descant.stages.base import Outcome, Stage, StageContext
-from descant.stages.embed import read_vectors
 from descant.stages.fetch import judgements_of
 from descant.stages.map_parts import MapCompute, map_light_parts
+from descant.stages.vectors import read_vectors
 
 SCORES, RUN = "scores", "run"
 
@@ -114,11 +116,12 @@ def check_same_encoder(index: Artifact, queries: Artifact) -> None:
         )
 
 
-def scores_of(evaluation: Artifact) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Query ids and, per measure, float64 [queries] of an ``evaluate`` result."""
-    table = read_table(evaluation.path(SCORES))
+def evaluation_of(artifact: Artifact, system: str) -> Evaluation:
+    """The per-query scores of an ``evaluate`` result."""
+    table = read_table(artifact.path(SCORES))
     names = [name for name in table.column_names if name != "query_id"]
-    return table.column("query_id").to_pylist(), {n: table.column(n).to_numpy() for n in names}
+    scores = {name: table.column(name).to_numpy() for name in names}
+    return Evaluation(system, tuple(table.column("query_id").to_pylist()), scores)
 
 
 class _SearchWork:
@@ -126,9 +129,7 @@ class _SearchWork:
         self.folder, self.index, self.vectors, self.k = folder, index, vectors, k
 
     def __call__(self) -> "_SearchWork":
-        from descant.indexes import index_of
-
-        self.spec = index_of(self.index.manifest.spec["index"])
+        self.spec: Index = TypeAdapter(AnyIndex).validate_python(self.index.manifest.spec["index"])
         return self
 
     def process(self, name: str) -> int:

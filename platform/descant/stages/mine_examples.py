@@ -4,6 +4,7 @@ An example is a training query with one passage judged relevant for it. For a tr
 chosen; for a test query no example may show a passage that is judged relevant for it, unless the leak filter is off.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -20,13 +21,18 @@ from descant.core.spec import Compute
 from descant.selection import AnySelector, ExamplePool, Targets
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.fetch import judgements_of, passages_by_id, queries_of, triples_of
+from descant.stages.vectors import read_vectors
 from descant.stages.map_parts import MapCompute, map_light_parts
 
 TARGETS_PER_PART = 8192
+IDS = pa.list_(pa.string())
 
 
 class MineExamples(Stage):
-    """Choose ``k`` examples for each query of the splits. Input: ``data``."""
+    """Choose ``k`` examples for each query of the splits.
+
+    Inputs: ``data``; for selectors that compare vectors also ``vectors_<split>`` of the same encoder.
+    """
 
     name: ClassVar[str] = "mine_examples"
     compute_class: ClassVar[type[Compute]] = MapCompute
@@ -43,14 +49,12 @@ class MineExamples(Stage):
     """Draws one passage for training queries that have several relevant ones."""
 
     def run(self, context: StageContext) -> Outcome:
-        """Publish ``<split>-*``: ``query_id``, ``example_ids`` and ``passage_ids``, the most similar example last."""
+        """Publish ``examples-*``: ``split``, ``query_id``, ``example_ids``, ``passage_ids``; most similar last."""
         data = context.inputs["data"]
         work = _MiningWork(context, self)
-        sizes: dict[str, int] = {}
-        for split in self.splits:
-            total = len(work.targets_of(data, split))
-            for number, start in enumerate(range(0, total, TARGETS_PER_PART)):
-                sizes[f"{split}-{number:05d}"] = min(TARGETS_PER_PART, total - start)
+        total = len(work.targets_of(data))
+        starts = enumerate(range(0, total, TARGETS_PER_PART))
+        sizes = {f"examples-{number:05d}": min(TARGETS_PER_PART, total - start) for number, start in starts}
         pool_size = len(work.pool_of(data).ids)
         if pool_size < self.k + 1:
             raise ConfigError(
@@ -62,8 +66,8 @@ class MineExamples(Stage):
 
 def examples_of(mined: Artifact, data: Artifact, split: str) -> dict[str, tuple[Example, ...]]:
     """The examples of each query of ``split``, as texts, the most similar one last."""
-    tables = [read_table(mined.path(name)) for name in mined.names(f"{split}-")]
-    rows = [row for table in tables for row in table.to_pylist()]
+    tables = [read_table(mined.path(name)) for name in mined.names("examples-")]
+    rows = [row for table in tables for row in table.to_pylist() if row["split"] == split]
     queries = queries_of(data)
     passages = passages_by_id(data, {i for row in rows for i in row["passage_ids"]})
     return {
@@ -80,6 +84,7 @@ class _MiningWork:
 
     def __init__(self, context: StageContext, stage: MineExamples) -> None:
         self.folder = context.folder
+        self.inputs = dict(context.inputs)
         self.data = context.inputs["data"]
         self.stage = stage
 
@@ -99,36 +104,40 @@ class _MiningWork:
             if t.query_id in queries
         ]
         kept = [(query_id, positives) for query_id, positives in rows if positives]
+        ids = tuple(query_id for query_id, _ in kept)
         return ExamplePool(
-            ids=tuple(query_id for query_id, _ in kept),
-            queries=tuple(queries[query_id].text for query_id, _ in kept),
+            ids=ids,
+            queries=tuple(queries[query_id].text for query_id in ids),
             passage_ids=tuple(positives for _, positives in kept),
+            vectors=self._vectors("train", ids),
         )
 
-    def targets_of(self, data: Artifact, split: str) -> list[str]:
-        """Ids of the queries judged in ``split``."""
-        queries = queries_of(data)
-        if split == "train":
-            return sorted({t.query_id for t in triples_of(data)} & set(queries))
-        return sorted(set(judgements_of(data, split)) & set(queries))
+    def targets_of(self, data: Artifact) -> list[tuple[str, str]]:
+        """Split and id of every target query, split by split."""
+        known = set(queries_of(data))
+        asked = {"train": {t.query_id for t in triples_of(data)}}
+        asked |= {split: set(judgements_of(data, split)) for split in self.stage.splits if split != "train"}
+        return [(split, i) for split in self.stage.splits for i in sorted(asked[split] & known)]
 
     def process(self, name: str) -> int:
-        split, number = name.split("-")
-        start = int(number) * TARGETS_PER_PART
-        ids = self.targets_of(self.data, split)[start : start + TARGETS_PER_PART]
-        targets = self._targets(ids, split)
-        rows_qk = self.fitted.select(targets, self.stage.k)
-        table = pa.table(
-            {
+        start = int(name.removeprefix("examples-")) * TARGETS_PER_PART
+        targets = self.targets_of(self.data)[start : start + TARGETS_PER_PART]
+        tables = []
+        for split in self.stage.splits:
+            ids = [i for where, i in targets if where == split]
+            rows_qk = self.fitted.select(self._targets(ids, split), self.stage.k)
+            columns = {
+                "split": pa.array([split] * len(ids), pa.string()),
                 "query_id": pa.array(ids, pa.string()),
-                "example_ids": [[self.pool.ids[r] for r in rows] for rows in rows_qk],
-                "passage_ids": [[self._passage(r) for r in rows] for rows in rows_qk],
+                "example_ids": pa.array([[self.pool.ids[r] for r in rows] for rows in rows_qk], IDS),
+                "passage_ids": pa.array([[self._passage(r) for r in rows] for rows in rows_qk], IDS),
             }
-        )
+            tables.append(pa.table(columns))
+        table = pa.concat_tables(tables)
         publish(
-            self.folder, name, lambda path: write_table(table, path), rows=len(ids), suffix=".parquet"
+            self.folder, name, lambda path: write_table(table, path), rows=len(table), suffix=".parquet"
         )
-        return len(ids)
+        return len(table)
 
     def _targets(self, ids: list[str], split: str) -> Targets:
         queries = queries_of(self.data)
@@ -140,7 +149,16 @@ class _MiningWork:
                 frozenset(p for p, grade in judged.get(i, {}).items() if grade > 0) | set(positives.get(i, ()))
                 for i in ids
             ]
-        return Targets(tuple(ids), tuple(queries[i].text for i in ids), tuple(relevant))
+        texts = tuple(queries[i].text for i in ids)
+        return Targets(tuple(ids), texts, tuple(relevant), self._vectors(split, ids))
+
+    def _vectors(self, split: str, ids: Sequence[str]) -> np.ndarray | None:
+        """float32 [ids, dim] of the queries, for selectors that need them."""
+        if not self.stage.selector.needs_vectors:
+            return None
+        encoded, vectors = read_vectors(self.inputs[f"vectors_{split}"])
+        row_of = {query_id: row for row, query_id in enumerate(encoded)}
+        return vectors[[row_of[query_id] for query_id in ids]]
 
     def _passage(self, row: int) -> str:
         """The passage shown for a pool row: one of its relevant ones, the same wherever the row is chosen."""

@@ -1,16 +1,21 @@
 """Fine-tune an encoder on training rows, on Ray Train with DeepSpeed."""
 
 import shutil
+import time
 from pathlib import Path
 from typing import ClassVar
 
 from descant.artifacts.commit import publish
+from descant.artifacts.tables import read_table
 from descant.core.spec import Compute
 from descant.models.encoder import EncoderSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.training.settings import TrainCompute, TrainSettings, plan_batches
+from descant.stages.training.step_log import StepReport
 
 RETRIEVER, STEPS = "retriever", "steps"
+WORKPLACE = "training"
+"""Checkpoints and logs of an unfinished training; gone once its result is published."""
 
 
 class Train(Stage):
@@ -33,29 +38,41 @@ class Train(Stage):
     def run(self, context: StageContext) -> Outcome:
         """Publish ``retriever`` (settings and adapter in one folder) and ``steps`` (loss and rate of each step)."""
         from descant.models.retriever import save_retriever
-        from descant.stages.training.ray_train import run_training
+        from descant.stages.training.batches import BatchOrder
+        from descant.stages.training.loop import ADAPTER, Training
+        from descant.stages.training.loop import STEPS as STEP_LOG
+        from descant.stages.training.train import run_training
 
         compute = context.compute
         assert isinstance(compute, TrainCompute)
-        workplace = context.folder / "training"
-        result = run_training(
-            rows=context.inputs["rows"].path("rows"),
-            encoder=self.encoder,
-            settings=self.settings,
-            compute=compute,
-            folder=workplace,
-            progress=context.progress,
-        )
+        workplace = context.folder / WORKPLACE
+        rows = context.inputs["rows"].path("rows")
+        training = Training(rows, self.encoder, self.settings, compute, workplace)
+        started = time.monotonic()
+
+        tasks = read_table(rows).column("task").to_pylist()
+        num_steps = BatchOrder(tasks, self.settings).num_steps
+
+        def report(figures: StepReport) -> None:
+            context.progress(figures.step, num_steps, "steps", f"loss {figures.loss:.4f}")
+
+        result = run_training(training, report)
 
         def write_retriever(path: Path) -> None:
-            save_retriever(path, self.encoder, adapter=workplace / "adapter")
+            save_retriever(path, self.encoder, adapter=workplace / ADAPTER)
 
         publish(context.folder, RETRIEVER, write_retriever, rows=0)
         publish(
             context.folder,
             STEPS,
-            lambda path: shutil.copyfile(workplace / "steps.jsonl", path),
+            lambda path: shutil.copyfile(workplace / STEP_LOG, path),
             rows=result.num_steps,
             suffix=".jsonl",
         )
-        return Outcome([RETRIEVER, STEPS], result.facts())
+        facts = {
+            "steps": result.num_steps,
+            "resumed_at": result.resumed_at,
+            "trainable_parameters": result.trainable_parameters,
+            "training_seconds": round(time.monotonic() - started, 1),
+        }
+        return Outcome([RETRIEVER, STEPS], facts)

@@ -32,7 +32,7 @@ from descant.stages.training.settings import TrainCompute, TrainSettings, plan_b
 from descant.stages.training.state import find_state, load_state, save_state, seed_process
 from descant.stages.training.step_log import StepReport, append_step, cut_log, sync_log
 from descant.stages.training.watch import FiniteWatch, not_finite
-from descant.stages.training.workers import first_answers, is_first, join_group
+from descant.stages.training.workers import all_agree, first_answers, is_first, join_group
 
 log = logging.getLogger(__name__)
 
@@ -94,11 +94,11 @@ class Trainer:
         self.training = training
         self.settings = settings = training.settings
         self.plan = plan_batches(settings, training.compute)
-        self.rows = read_rows(training.rows, num_negatives=settings.num_negatives)
+        self.rows = all_agree(lambda: read_rows(training.rows, num_negatives=settings.num_negatives))
         self.order = BatchOrder([row.task for row in self.rows], settings)
         self.position = 0
         self._recipe = training.recipe()
-        self.encoder = _adapted_encoder(training)
+        self.encoder = all_agree(lambda: _adapted_encoder(training))
         trainable = {n: p for n, p in self.encoder.model.named_parameters() if p.requires_grad}
         self.trainable_parameters = sum(p.numel() for p in trainable.values())
         self._start = tensor_digests(trainable) if is_first() else {}

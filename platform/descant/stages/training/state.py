@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from descant.artifacts.commit import storage_errors
 from descant.core.errors import ConfigError, IntegrityError
 from descant.core.seeds import seed_for
 from descant.stages.training.checkpoints import (
@@ -27,8 +28,9 @@ TAG = "state"
 def save_state(engine: Any, root: Path, manifest: CheckpointManifest) -> Checkpoint:
     """Save all workers' state as one new checkpoint; every worker must call this."""
     folder = first_answers(lambda: new_checkpoint(root, manifest.step))
-    engine.save_checkpoint(str(folder), tag=TAG, save_latest=False, exclude_frozen_parameters=True)
-    _rng_file(folder).write_text(json.dumps(random_state()))
+    with storage_errors(folder):
+        engine.save_checkpoint(str(folder), tag=TAG, save_latest=False, exclude_frozen_parameters=True)
+        _rng_file(folder).write_text(json.dumps(random_state()))
     dist.barrier()
     return first_answers(lambda: seal(folder, manifest))
 
@@ -46,7 +48,7 @@ def find_state(root: Path, wanted: CheckpointManifest) -> tuple[Checkpoint | Non
             raise ConfigError(
                 "E-TRN-LAYOUT",
                 f"{found.folder.name}, step {found.manifest.step}",
-                f"was saved by {had[0]} workers under ZeRO {had[1]}, now there are {want[0]} and ZeRO {want[1]}",
+                f"was saved by {had[0]} workers under ZeRO {had[1]}, now {want[0]} under ZeRO {want[1]}",
                 f"Nothing was changed. Set workers: {had[0]} and zero: {had[1]}, or delete the checkpoints.",
             )
     return found, skipped

@@ -1,5 +1,6 @@
 """A tiny retriever training that starts in a second: toy rows, a random two-layer encoder, LoRA."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from descant.stages.training.settings import TrainCompute, TrainSettings
 from descant.stages.training.step_log import StepReport
 from descant.stages.training.workers import join_group
 
-WORDS = "water cell energy light heat force earth sun plant animal blood air rock food change system".split()
+WORDS = ("water", "cell", "energy", "light", "heat", "force", "earth", "sun", "plant", "animal", "air")
+POISON = "process"
 
 
 def text(generator: np.random.Generator, num_words: int) -> str:
@@ -47,8 +49,10 @@ def toy_rows(count: int, tasks: tuple[str, ...] = ("a", "b")) -> list[dict[str, 
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
-    pq.write_table(pa.Table.from_pylist(rows), path)
-    return path
+    """The rows as parquet; in one move, since every worker of a test writes the same file."""
+    draft = path.with_name(f".{os.getpid()}")
+    pq.write_table(pa.Table.from_pylist(rows), draft)
+    return draft.rename(path)
 
 
 def toy_training(
@@ -56,22 +60,40 @@ def toy_training(
     *,
     compute: TrainCompute | None = None,
     method: AnyMethod | None = None,
-    rows: int = 24,
+    model: TinyModel | None = None,
+    poison: str = "",
     **settings: Any,
 ) -> Training:
+    """``poison`` names a row whose query gets the word ``POISON``, which no other row has."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "rows.parquet"
-    if not path.exists():
-        write_rows(path, toy_rows(rows))
-    values = {"learning_rate": 2e-3, "global_batch": 8, "num_train_epochs": 20, "max_steps": 16, "save_steps": 4}
+    rows = toy_rows(24)
+    for row in rows:
+        if row["id"] == poison:
+            row |= {"plain_text": f"{POISON} {row['plain_text']}", "prompt_text": POISON, "prompt_start": 0}
+    path = write_rows(folder / "rows.parquet", rows)
+    values = {
+        "learning_rate": 2e-3,
+        "global_batch": 8,
+        "num_train_epochs": 20,
+        "max_steps": 16,
+        "save_steps": 4,
+    }
     precision = settings.pop("precision", "fp32")
+    model = model or TinyModel()
     return Training(
         rows=path,
-        encoder=EncoderSpec(model=TinyModel(), pooling="mean", precision=precision, max_query_tokens=64),
+        encoder=EncoderSpec(model=model, pooling="mean", precision=precision, max_query_tokens=64),
         settings=TrainSettings(method=method or Lora(r=4, lora_alpha=8), **(values | settings)),
         compute=compute or TrainCompute(workers=1),
         folder=folder,
     )
+
+
+def llama(folder: Path, **values: Any) -> Training:
+    """A training without dropout, and with an optimiser that does not magnify rounding (a large epsilon)."""
+    model = TinyModel(architecture="llama")
+    still = {"method": Lora(r=4, lora_alpha=8, lora_dropout=0.0), "adam_epsilon": 1e-3, "model": model}
+    return toy_training(folder, **(still | values))
 
 
 def started(training: Training) -> Trainer:

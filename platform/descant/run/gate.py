@@ -1,0 +1,107 @@
+"""The gate before the alias ``champion``: a version passes when a paired test says it is better."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from descant.core.errors import DataError, NumericsError
+from descant.run.mlflow_client import Connection, answering
+from descant.run.versions import Version, check_digests, versions_of
+
+CHAMPION = "champion"
+EVIDENCE = "evidence.json"
+
+
+class Verdict(Protocol):
+    """The outcome of a paired test; ``str()`` tells the difference, its interval and the p-value."""
+
+    @property
+    def better(self) -> bool:
+        """Whether the first scores are higher than the second beyond chance."""
+
+
+PairedTest = Callable[[Sequence[float], Sequence[float]], Verdict]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an evaluation says about a retriever: its own scores and those of its base on the same queries.
+
+    Raises NumericsError for a score that is not finite.
+    """
+
+    task: str
+    """The digest of what was judged: corpus, queries and judgements."""
+    measure: str
+    """The measure that decides, such as ``ndcg_at_10``."""
+    scores: Mapping[str, float]
+    """The retriever's score for every judged query, by query id."""
+    base_scores: Mapping[str, float]
+    """The base model's score for the same queries."""
+    intervals: Mapping[str, tuple[float, float, float]]
+    """By measure: the mean and both ends of its 95 % interval."""
+
+    def __post_init__(self) -> None:
+        for query_id, score in [*self.scores.items(), *self.base_scores.items()]:
+            if not math.isfinite(score):
+                raise NumericsError(
+                    "E-REG-SCORE", f"query {query_id}", f"scores {score}", "Nothing was registered."
+                )
+
+    def text(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def judge(
+    connection: Connection, version: Version, evidence: Evidence, paired_test: PairedTest
+) -> tuple[bool, str]:
+    """Whether ``version`` may become the champion of its name, and why.
+
+    It is compared with the present champion by the scores that were registered with each, or with its own
+    base where there is no champion. Scores of another task or measure are not compared. Raises DataError when
+    the queries differ, IntegrityError when the champion's scores are not those that were registered.
+    """
+    champions = [v for v in versions_of(connection, version.name) if CHAMPION in v.aliases]
+    if not champions:
+        verdict = _compared(evidence.scores, evidence.base_scores, paired_test)
+        return verdict.better, f"against the base: {verdict}"
+    champion = champions[0]
+    if champion.number == version.number:
+        return False, "is the champion already"
+    theirs = _registered_evidence(connection, champion)
+    if (theirs["task"], theirs["measure"]) != (evidence.task, evidence.measure):
+        return (
+            False,
+            f"not compared: version {champion.number} was judged by {theirs['measure']} on another task",
+        )
+    verdict = _compared(evidence.scores, theirs["scores"], paired_test)
+    return verdict.better, f"against version {champion.number}: {verdict}"
+
+
+def _compared(mine: Mapping[str, float], theirs: Mapping[str, float], paired_test: PairedTest) -> Verdict:
+    if set(mine) != set(theirs):
+        odd = sorted(set(mine) ^ set(theirs))
+        raise DataError(
+            "E-REG-QUERIES",
+            f"query {odd[0]}",
+            f"{len(odd)} queries are scored on one side only, a paired test needs the same on both",
+            "The champion was not changed. Evaluate both on the same queries.",
+        )
+    order = sorted(mine)
+    return paired_test([mine[i] for i in order], [theirs[i] for i in order])
+
+
+def _registered_evidence(connection: Connection, version: Version) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        with answering(connection.uri):
+            path = Path(connection.client.download_artifacts(version.run_id, EVIDENCE, folder))
+        check_digests(Path(folder), {EVIDENCE: version.tags["evidence_sha256"]})
+        values: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return values

@@ -1,0 +1,142 @@
+"""The training loop under Ray Train: workers started, watched and restarted, progress and errors brought
+back.
+
+Ray is asked for processes, a process group and restarts only. Checkpoints and progress lie in the training's
+folder, so each start has a Ray name of its own and nothing that Ray left behind can stop or mislead the next
+one.
+"""
+
+import logging
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from descant.core.errors import DescantError, ResourceError
+from descant.stages.training.batches import BatchOrder
+from descant.stages.training.loop import STEPS, STOP, Outcome, Training, train
+from descant.stages.training.rows import read_rows
+from descant.stages.training.settings import TrainCompute, plan_batches
+from descant.stages.training.step_log import StepReport, read_steps
+
+if TYPE_CHECKING:
+    from ray.train import ScalingConfig, TrainingFailedError
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+
+
+def run_training(training: Training, on_progress: Callable[[StepReport], None]) -> Outcome:
+    """Train on Ray workers to the end; the same call resumes what was killed or stopped.
+
+    Leaves ``adapter/``, ``steps.jsonl`` and ``checkpoints/`` in the training's folder and calls
+    ``on_progress`` here once for every step. Ctrl-C asks the workers to save and stop, a second one does not
+    wait for them. Raises ConfigError and DataError before anything starts, what the workers raise, and
+    ResourceError when they keep dying.
+    """
+    training = replace(training, rows=training.rows.resolve(), folder=training.folder.resolve())
+    _check(training)
+    (training.folder / STOP).unlink(missing_ok=True)
+    ray_folder = training.folder / "ray"
+    with ThreadPoolExecutor(1) as executor:
+        running = executor.submit(_fit, training, ray_folder)
+        _follow(training.folder, running, on_progress)
+    shutil.rmtree(ray_folder, ignore_errors=True)
+    answer = running.result()
+    if isinstance(answer, DescantError):
+        raise answer
+    return answer
+
+
+def _check(training: Training) -> None:
+    """Refuse here what every worker would refuse."""
+    plan_batches(training.settings, training.compute)
+    rows = read_rows(training.rows, num_negatives=training.settings.num_negatives)
+    order = BatchOrder([row.task for row in rows], training.settings)
+    log.info("%d rows, %d steps of %d", len(rows), order.num_steps, training.settings.global_batch)
+    training.folder.mkdir(parents=True, exist_ok=True)
+
+
+def _fit(training: Training, ray_folder: Path) -> Outcome | DescantError:
+    from ray.train import FailureConfig, RunConfig, TrainingFailedError
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    compute = training.compute
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"training": training},
+        torch_config=TorchConfig(backend="nccl" if compute.device == "cuda" else "gloo"),
+        scaling_config=_scaling(compute),
+        run_config=RunConfig(
+            name=f"train-{uuid.uuid4().hex[:8]}",
+            storage_path=str(ray_folder),
+            failure_config=FailureConfig(max_failures=compute.max_failures),
+        ),
+    )
+    try:
+        return trainer.fit().return_value
+    except TrainingFailedError as error:
+        raise _gave_up(training, error) from error
+
+
+def _scaling(compute: TrainCompute) -> "ScalingConfig":
+    from ray.train import ScalingConfig
+
+    resources = {"CPU": compute.cpus_per_worker}
+    if compute.gpus_per_worker:
+        resources["GPU"] = compute.gpus_per_worker
+    return ScalingConfig(
+        num_workers=compute.workers, use_gpu=bool(compute.gpus_per_worker), resources_per_worker=resources
+    )
+
+
+def _work(config: dict[str, Training]) -> Outcome | DescantError:
+    """One worker. Our own errors are raised by all workers alike: handed back, they are not tried again."""
+    import torch
+
+    training = config["training"]
+    torch.set_num_threads(max(1, int(training.compute.cpus_per_worker)))
+    try:
+        return train(training, report=lambda figures: None)
+    except DescantError as error:
+        return error
+
+
+def _follow(folder: Path, running: "Future[object]", on_progress: Callable[[StepReport], None]) -> None:
+    """Report new lines of the step log until the training ends; turn the first Ctrl-C into a request to stop."""
+    last_step, asked = 0, False
+    while True:
+        ended = running.done()
+        try:
+            for figures in read_steps(folder / STEPS):
+                if figures.step > last_step:
+                    on_progress(figures)
+                    last_step = figures.step
+            if ended:
+                return
+            time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            if asked:
+                raise
+            asked = True
+            log.warning("stopping after this step; press Ctrl-C again not to wait")
+            (folder / STOP).touch()
+
+
+def _gave_up(training: Training, error: "TrainingFailedError") -> Exception:
+    """Dead workers are a matter of resources; workers that all raised show a bug of ours."""
+    failures = {rank: str(why).strip() for rank, why in getattr(error, "worker_failures", {0: error}).items()}
+    listed = "; ".join(f"rank {rank}: {text.splitlines()[-1]}" for rank, text in failures.items())
+    if all("Traceback (most recent call last)" in text for text in failures.values()):
+        return RuntimeError(f"training in {training.folder} failed on every worker: {listed}")
+    return ResourceError(
+        "E-TRN-WORKERS",
+        str(training.folder),
+        f"workers failed more than {training.compute.max_failures} times, at last {listed}",
+        "Checkpoints are whole, the same command resumes. If memory ran out, add workers or raise zero.",
+    )

@@ -1,0 +1,15 @@
+"""Reading the vectors of an ``embed`` result."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from descant.artifacts.store import Artifact
+from descant.artifacts.tables import read_table, vectors_of
+
+
+def read_vectors(encoded: Artifact, names: Sequence[str] | None = None) -> tuple[list[str], np.ndarray]:
+    """Ids and float32 [rows, dim] of the parts ``names``, of all by default, in their order."""
+    wanted = encoded.names("vectors-") if names is None else names
+    parts = [vectors_of(read_table(encoded.path(name))) for name in wanted]
+    return [i for ids, _ in parts for i in ids], np.concatenate([rows for _, rows in parts])
