@@ -8,8 +8,8 @@
 Paper: arXiv:2410.20088. Only the query side carries examples; document vectors are an ordinary index.
 """
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ from descant.data import AnyRetrievalSource
 from descant.indexes import AnyIndex
 from descant.indexes.exact import Exact
 from descant.models.encoder import EncoderSpec
-from descant.run.job import Job, RegisterModel
+from descant.run.job import Job, RegisterModel, Results
 from descant.selection import AnySelector
 from descant.stages.base import Step
 from descant.stages.build_index import BuildIndex
@@ -28,7 +28,8 @@ from descant.stages.evaluate import Evaluate
 from descant.stages.fetch import Fetch
 from descant.stages.mine_examples import MineExamples
 from descant.stages.pair_examples import PairExamples
-from descant.stages.report import Report
+from descant.stages.report import Report, content_of
+from descant.stages.report_table import terminal_table
 from descant.stages.train import Train
 from descant.stages.training.settings import TrainSettings
 
@@ -102,18 +103,28 @@ class FinetuneRetriever(Job):
             systems[name] = self._evaluated(data, "leaks not filtered", trained[RARE], unfiltered)
         report = Step(
             "write the report",
-            Report(task=self.task, baseline=BASE, seed=self.seed),
+            self._report(),
             {"data": data}
             | {f"trained: {name}": step for name, step in trained.items()}
             | {f"system: {name}": step for name, step in systems.items()},
         )
         return {**systems, **{f"trained: {name}": step for name, step in trained.items()}, "report": report}
 
+    def summary(self, results: Results) -> Sequence[Any]:
+        """The table of systems and where the report lies."""
+        report = results.artifacts["report"]
+        table = terminal_table(content_of(self._report(), results.inputs_of("report")))
+        return [table, f"\nreport      {report.path('report') / 'report.html'}"]
+
     def registration(self) -> RegisterModel | None:
         """The model with examples, judged by its first measure against the base."""
         if self.register_as is None:
             return None
         return RegisterModel(self.register_as, f"trained: {RARE}", RARE, BASE, self.measures[0])
+
+    def _report(self) -> Report:
+        pairs = ((RARE, PLAIN),) if self.compare_without_examples else ()
+        return Report(task=self.task, baseline=BASE, also_compare=pairs, seed=self.seed)
 
     def _mined(self, data: Step, *, leak_filter: bool) -> Step:
         stage = MineExamples(

@@ -37,6 +37,8 @@ StorePath = Annotated[
     Path | None, typer.Option("--store", help="Where results live (default: DESCANT_STORE or ./.descant)")
 ]
 
+Source = Annotated[str, typer.Argument(help="models:/NAME@champion or models:/NAME/3")]
+
 
 @app.command()
 def plan(recipe: RecipePath, set_: Settings = None, compute: ComputePath = None, store: StorePath = None) -> None:
@@ -161,12 +163,47 @@ def export(
     _console().print(f"wrote {written}", highlight=False)
 
 
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option("--port", help="Port on the loopback address", min=1, max=65535)] = 5000,
+    store: StorePath = None,
+) -> None:
+    """Open the MLflow pages of the store on http://127.0.0.1:PORT (Ctrl-C ends it)."""
+    from descant.run.ui import serve
+
+    where = _store(store)
+    _console().print(f"MLflow of {where.root} on [bold]http://127.0.0.1:{port}[/bold]", highlight=False)
+    serve(where.root, port)
+
+
 @registry_app.command(name="list")
-def registry_list(store: StorePath = None) -> None:
+def registry_list(
+    name: Annotated[str | None, typer.Argument(help="A model; all of them if left out")] = None,
+    store: StorePath = None,
+) -> None:
     """Every registered version with its scores and aliases."""
+    from descant.run.registry import list_versions
     from descant.run.show import versions_table
 
-    _console().print(versions_table(_store(store)))
+    _console().print(versions_table(list_versions(_store(store), name)))
+
+
+@registry_app.command(name="show")
+def registry_show(source: Source, store: StorePath = None) -> None:
+    """One version with its lineage: base, data, judgements, recipe, commit and digests."""
+    from descant.run.registry import show as find
+    from descant.run.show import version_page
+
+    _console().print(version_page(find(source, _store(store))))
+
+
+@registry_app.command(name="promote")
+def registry_promote(source: Source, store: StorePath = None) -> None:
+    """Make a version the champion although no test says it is better; who and when is recorded."""
+    from descant.run.registry import promote
+
+    version = promote(source, _store(store))
+    _console().print(f"{version.uri} is the champion ({version.tags.get('promotion', '')})", highlight=False)
 
 
 @app.callback(invoke_without_command=True)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from descant.artifacts.models import TinyModel
-from descant.core.errors import ConfigError
+from descant.core.errors import ConfigError, IntegrityError
 from descant.data.prompts import Prompt
-from descant.models.encoder import EncoderSpec
+from descant.models.encoder import Attention, EncoderSpec, Pooling
 from descant.models.retriever import load_retriever, save_retriever
-from descant.run.export import export, prefixes
+from descant.run.export import TOLERANCES, export, prefixes
 
 from .conftest import make_retriever
 
@@ -20,25 +20,32 @@ Folders = tuple[Path, Path, Path]
 
 
 @pytest.mark.parametrize(
-    ("architecture", "pooling", "prompt"),
+    ("architecture", "attention", "pooling", "prompt"),
     [
-        ("bert", "mean", Prompt(query="query: {query}", passage="passage: {title} {text}")),
-        ("bert", "cls", INSTRUCTED),
-        ("llama", "last_token", INSTRUCTED),
-        ("llama", "eos", Prompt(query="{query}")),
+        ("bert", "native", "mean", Prompt(query="query: {query}", passage="passage: {title} {text}")),
+        ("bert", "native", "cls", INSTRUCTED),
+        ("llama", "native", "last_token", INSTRUCTED),
+        ("llama", "bidirectional", "mean", Prompt()),
+        ("llama", "native", "eos", Prompt(query="{query}")),
     ],
 )
 def test_export_for_sentence_transformers_encodes_as_the_retriever_does(
     tmp_path: Path,
     architecture: Literal["bert", "llama"],
-    pooling: Literal["cls", "mean", "last_token", "eos"],
+    attention: Attention,
+    pooling: Pooling,
     prompt: Prompt,
 ) -> None:
     from sentence_transformers import SentenceTransformer
 
     model = TinyModel(architecture=architecture)
     spec = EncoderSpec(
-        model=model, pooling=pooling, prompt=prompt, max_query_tokens=64, max_passage_tokens=32
+        model=model,
+        attention=attention,
+        pooling=pooling,
+        prompt=prompt,
+        max_query_tokens=64,
+        max_passage_tokens=32,
     )
     folder = make_retriever(tmp_path / "retriever", spec, 1)
     written = export(folder, tmp_path / "out", "sentence-transformers")
@@ -92,6 +99,16 @@ def test_export_over_something_is_refused_and_leaves_it(tmp_path: Path, retrieve
 def test_export_into_an_empty_folder_is_allowed(tmp_path: Path, retrievers: Folders) -> None:
     (tmp_path / "out").mkdir()
     assert (export(retrievers[0], tmp_path / "out", "peft") / "adapter_config.json").is_file()
+
+
+def test_export_that_does_not_give_the_same_vectors_is_refused_and_leaves_nothing(
+    tmp_path: Path, retrievers: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TOLERANCES, "fp32", -1.0)
+    with pytest.raises(IntegrityError, match="differ") as caught:
+        export(retrievers[0], tmp_path / "out", "merged")
+    assert caught.value.exit_code == 5
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_export_in_an_unknown_form_is_refused(tmp_path: Path, retrievers: Folders) -> None:

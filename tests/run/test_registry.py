@@ -1,7 +1,7 @@
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from descant.artifacts.store import Store
 from descant.artifacts.weights import model_digest
 from descant.core.errors import ConfigError, DataError, IntegrityError, NumericsError, PolicyError
 from descant.core.fingerprint import file_digest, folder_digest
+from descant.evaluators.statistics import paired_test
 from descant.models.encoder import EncoderSpec
 from descant.models.load import load_model
 from descant.models.retriever import load_retriever, save_retriever
@@ -115,6 +116,20 @@ def test_version_worse_than_the_champion_never_becomes_it(root: Path, retrievers
     worse = registered(root, retrievers[1], evidence(0.4, base=0.1))  # far above its base, below the champion
     assert worse.aliases == ()
     assert show("models:/science@champion", Store(root)).number == 1
+
+
+@pytest.mark.parametrize(("gains", "aliases"), [(30, ("champion",)), (16, ())])
+def test_version_is_judged_by_the_paired_test_of_the_evaluators(
+    root: Path, retrievers: Folders, gains: int, aliases: tuple[str, ...]
+) -> None:
+    shown = evidence(0.4, queries=32)
+    changed = {f"q{i}": 0.4 if i < gains else 0.2 for i in range(32)}
+    shown = replace(shown, scores=changed, base_scores=dict.fromkeys(changed, 0.3))
+    with Tracker.open(root).job("finetune_retriever", {}, "job: finetune_retriever") as job:
+        version = register(
+            job, retrievers[0], "science", lineage=LINEAGE, evidence=shown, paired_test=paired_test
+        )
+    assert version.aliases == aliases
 
 
 def test_version_judged_on_another_task_is_not_compared(root: Path, retrievers: Folders) -> None:

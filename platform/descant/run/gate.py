@@ -18,7 +18,7 @@ CHAMPION = "champion"
 EVIDENCE = "evidence.json"
 
 
-class Verdict(Protocol):
+class Comparison(Protocol):
     """The outcome of a paired test; ``str()`` tells the difference, its interval and the p-value."""
 
     @property
@@ -26,7 +26,7 @@ class Verdict(Protocol):
         """Whether the first scores are higher than the second beyond chance."""
 
 
-PairedTest = Callable[[Sequence[float], Sequence[float]], Verdict]
+PairedTest = Callable[[Sequence[float], Sequence[float]], Comparison]
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def judge(
     """
     champions = [v for v in versions_of(connection, version.name) if CHAMPION in v.aliases]
     if not champions:
-        verdict = _compared(evidence.scores, evidence.base_scores, paired_test)
-        return verdict.better, f"against the base: {verdict}"
+        found = _compared(evidence.scores, evidence.base_scores, paired_test)
+        return found.better, f"against the base: {found}"
     champion = champions[0]
     if champion.number == version.number:
         return False, "is the champion already"
@@ -81,11 +81,11 @@ def judge(
             False,
             f"not compared: version {champion.number} was judged by {theirs['measure']} on another task",
         )
-    verdict = _compared(evidence.scores, theirs["scores"], paired_test)
-    return verdict.better, f"against version {champion.number}: {verdict}"
+    found = _compared(evidence.scores, theirs["scores"], paired_test)
+    return found.better, f"against version {champion.number}: {found}"
 
 
-def _compared(mine: Mapping[str, float], theirs: Mapping[str, float], paired_test: PairedTest) -> Verdict:
+def _compared(mine: Mapping[str, float], theirs: Mapping[str, float], paired_test: PairedTest) -> Comparison:
     if set(mine) != set(theirs):
         odd = sorted(set(mine) ^ set(theirs))
         raise DataError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from descant.artifacts.store import Artifact, Store
-from descant.core.errors import ConfigError
+from descant.core.errors import ConfigError, IntegrityError
 from descant.core.fingerprint import file_digest
 from descant.core.spec import Spec, build_spec, with_overrides
 from descant.core.yaml_file import read_yaml
@@ -23,6 +23,18 @@ class Results:
     store: Store
     artifacts: Mapping[str, Artifact]
     """The result of each target, by the name that ``steps`` gave it."""
+
+    def inputs_of(self, name: str) -> dict[str, Artifact]:
+        """The results that the one called ``name`` was made from."""
+        found = {}
+        for role, address in self.artifacts[name].manifest.inputs.items():
+            artifact = self.store.find(*address.split("/"))
+            if artifact is None:
+                raise IntegrityError(
+                    "E-STORE-FIND", address, "is no longer in the store", "Run the same command to make it again."
+                )
+            found[role] = artifact
+        return found
 
 
 @dataclass(frozen=True)

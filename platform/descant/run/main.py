@@ -12,10 +12,14 @@ from descant.run.job import Recipe, Results, load_recipe
 from descant.run.plan import Plan, make_plan
 from descant.run.profile import load_profile
 from descant.run.progress import Display
+from descant.run.quiet import noise_in
 from descant.run.tracking import Tracker
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+NOISE = "last-run.log"
+"""In the store: what Ray, DeepSpeed and MLflow wrote to standard error."""
 
 
 def run_recipe(
@@ -44,7 +48,10 @@ def run_recipe(
     if not plan.missing and (registered_before(recipe, plan, store) and not force):
         results = _all_cached(plan, store, display)
     else:
-        with Tracker.open(store.root).job(recipe.job_name, canonical(recipe.job), recipe.text) as tracked:
+        with (
+            noise_in(store.root / NOISE),
+            Tracker.open(store.root).job(recipe.job_name, canonical(recipe.job), recipe.text) as tracked,
+        ):
             results = execute(plan, recipe, store, profile, tracked, display, accept_drift=accept_drift)
             register_result(recipe, results, plan, tracked, force=force)
     console.print()

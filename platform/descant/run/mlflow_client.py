@@ -27,7 +27,7 @@ ARTIFACTS = "mlartifacts"
 LOCK = "mlflow.lock"
 DEFAULT_EXPERIMENT = "descant"
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_TRUNCATE_LONG_VALUES": "false",
@@ -62,7 +62,7 @@ def connect(root: Path, experiment: str | None = None) -> Connection:
     is none. Raises DependencyError after three tries when nothing answers, ConfigError when the experiment
     was deleted.
     """
-    for name, value in _ENVIRONMENT.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 

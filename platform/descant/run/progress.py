@@ -1,6 +1,5 @@
 """What a person sees while a job runs: one line per step, with parts, rate and time left."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +43,7 @@ class Display:
             TimeRemainingColumn(),
         )
         last = {"amount": ""}
-        live = Progress(*columns, console=self._console, transient=True, disable=not sys.stderr.isatty())
+        live = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         with live:
             task = live.add_task(label, total=None, amount="")
 

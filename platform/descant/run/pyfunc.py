@@ -1,7 +1,7 @@
-"""A registered retriever for plain MLflow: ``mlflow.pyfunc.load_model("models:/NAME@champion")``, without pickle.
+"""A registered retriever for plain MLflow: ``mlflow.pyfunc.load_model("models:/NAME@champion")``; no pickle.
 
-MLflow imports this module by the name in the version's ``MLmodel`` file. The retriever's folder checks its base
-model and adapter when it is loaded; only ``descant.run.registry.load`` checks every file.
+MLflow imports this module by its name in the version's ``MLmodel`` file. Loaded so, the retriever checks its
+base model and its adapter; only ``descant.run.registry.load`` checks every file.
 """
 
 from __future__ import annotations
@@ -62,5 +62,5 @@ def mlmodel() -> str:
         params=ParamSchema([ParamSpec("side", DataType.string, "query")]),
     )
     model = Model(signature=signature)
-    add_to_model(model, loader_module=__name__, data=RETRIEVER)
+    add_to_model(model, loader_module=__name__, data=RETRIEVER)  # type: ignore[no-untyped-call]
     return str(model.to_yaml())

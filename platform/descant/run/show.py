@@ -1,10 +1,12 @@
 """Results and registered versions as tables for the terminal."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from descant.artifacts.manifest import Manifest
 from descant.artifacts.store import Store
+from descant.run.versions import Version
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -52,6 +54,42 @@ def result_page(store: Store, fingerprint: str) -> "Group":
     lines += [f"  {p.name:<24} {p.rows:>8,} rows  {human_bytes(p.bytes):>9}  {p.sha256[:12]}" for p in manifest.parts]
     lines += ["", "made from:", *_ancestry(store, manifest, 1), ""]
     return Group(Text("\n".join(lines)), JSON(json.dumps(shown)))
+
+
+def versions_table(versions: Sequence[Version]) -> "Table":
+    """Registered versions: aliases, scores with their intervals, and what decided about promotion."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("version", "alias", "scores", "promotion", "registered"):
+        table.add_column(heading)
+    for version in versions:
+        scores = [
+            f"{key.removeprefix('score.')} {value}"
+            for key, value in sorted(version.tags.items())
+            if key.startswith("score.")
+        ]
+        table.add_row(
+            version.uri,
+            ", ".join(version.aliases),
+            "\n".join(scores),
+            version.tags.get("promotion", ""),
+            f"{version.created:%Y-%m-%d %H:%M}",
+        )
+    return table
+
+
+def version_page(version: Version) -> "Table":
+    """One version with all it says about where it came from."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_row("version", version.uri)
+    table.add_row("aliases", ", ".join(version.aliases) or "none")
+    for key, value in sorted(version.tags.items()):
+        table.add_row(key, Text(value if len(value) <= 200 else f"{value[:200]} …"))
+    return table
 
 
 def _ancestry(store: Store, manifest: Manifest, depth: int) -> list[str]:

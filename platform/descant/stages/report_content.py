@@ -8,6 +8,8 @@ from descant.core.measures import measure
 from descant.evaluators.evaluation import Evaluation, compare
 from descant.evaluators.statistics import NUM_RESAMPLES, Interval, PairedDifference, p_text
 
+MINUS = "\N{MINUS SIGN}"
+
 Fact = str | int | float | bool | None | Sequence[str]
 
 
@@ -45,7 +47,7 @@ class Comparison:
                 f"anything from {signed(low)} to {signed(high)} is plausible"
             )
         return (
-            f"{found.verdict} than {self.baseline} by {abs(found.mean):.3f} {label} "
+            f"is {found.verdict} than {self.baseline} by {abs(found.mean):.3f} {label} "
             f"[{signed(low)}, {signed(high)}] ({p_text(found.p_value)})"
         )
 
@@ -120,25 +122,25 @@ class Content:
     @property
     def method(self) -> str:
         """How the numbers were made and what they do not say."""
-        corrected = f"Holm-corrected for the {len(self.comparisons)} comparisons made here"
         return (
             f"Means are over all {self.num_queries:,} judged queries; a query without a ranking counts as 0. "
-            f"Brackets are 95 % intervals (percentile bootstrap over queries, {NUM_RESAMPLES:,} resamples). "
-            f"p-values are two-sided paired randomisation tests, {corrected}. "
-            "“No difference shown” means that these queries cannot tell the two apart, not that they are equal. "
-            "All of this speaks of other queries of the same kind; another training seed moves the numbers too."
+            f"Intervals are 95 %, by percentile bootstrap over queries with {NUM_RESAMPLES:,} resamples. "
+            "p-values are by two-sided paired randomisation tests, Holm-corrected for all comparisons made "
+            f"here ({len(self.comparisons)}). “No difference shown” means that these queries cannot tell the "
+            "two apart, not that they are equal. All of this speaks of other queries of the same kind; "
+            "another training seed moves the numbers too."
         )
 
 
 def signed(value: float) -> str:
-    """Three decimals with a true minus sign: ``+0.042``, ``−0.010``."""
-    return f"{value:+.3f}".replace("-", "−")
+    """Three decimals with a sign, the minus a true one; a rounded zero is positive."""
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", MINUS)
 
 
 def shown(value: Fact) -> str:
     """A fact for people: thousands separated, four digits of a fraction, lists joined by commas."""
     if value is None:
-        return "–"
+        return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

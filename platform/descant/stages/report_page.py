@@ -11,7 +11,7 @@ from descant import __version__
 from descant.core.measures import measure
 from descant.evaluators.evaluation import Evaluation
 from descant.evaluators.statistics import p_text
-from descant.stages.report_content import Comparison, Content, shown, signed
+from descant.stages.report_content import MINUS, Comparison, Content, shown, signed
 from descant.stages.report_plots import Scale, difference_areas, loss_line, scale_around, smoothed
 
 NUM_COLOURS = 6
@@ -81,7 +81,7 @@ def forest(comparisons: Sequence[Comparison], measures: Sequence[str]) -> dict[s
 
 
 def query_by_query(content: Content) -> list[dict[str, Any]]:
-    """For each pair: the shares of wins, ties and losses by the first measure, and all differences, sorted."""
+    """For each pair: shares of wins, ties and losses by the first measure, and all differences."""
     first = content.measures[0]
     scores = {e.system: e.scores[first] for e in content.evaluations}
     panels = []
@@ -135,4 +135,4 @@ def _dot(comparison: Comparison, scale: Scale) -> dict[str, float]:
 
 
 def _tick(value: float) -> str:
-    return "0" if value == 0 else f"{value:+g}".replace("-", "−")
+    return "0" if value == 0 else f"{value:+g}".replace("-", MINUS)

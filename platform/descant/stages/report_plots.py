@@ -1,4 +1,4 @@
-"""Positions and SVG paths of the report's charts: plain numbers, so that the page styles them for light and dark.
+"""Positions and SVG paths of the report's charts, as plain numbers: the page styles them for light and dark.
 
 Charts stretch with the page, so everything is in percent of a track or in a 100 x 100 view box.
 """
@@ -63,7 +63,7 @@ def smoothed(losses: Sequence[float]) -> list[float]:
 
 
 def difference_areas(differences: Sequence[float]) -> tuple[str, str]:
-    """Per-query differences sorted from the largest gain to the largest loss: SVG paths of gains and of losses.
+    """SVG paths of the gains and of the losses, per query, from the largest gain to the largest loss.
 
     The zero line is at y = 50; the largest difference of either sign reaches the edge.
     """

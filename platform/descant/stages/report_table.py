@@ -4,8 +4,9 @@ import re
 from typing import TYPE_CHECKING
 
 from descant.core.measures import measure
+from descant.evaluators.evaluation import Evaluation
 from descant.evaluators.statistics import p_text
-from descant.stages.report_content import Content, shown, signed
+from descant.stages.report_content import Comparison, Content, shown, signed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,7 +16,12 @@ _STYLES = {"better": "green", "worse": "red", "no difference shown": "dim"}
 
 def markdown_report(content: Content) -> str:
     """Headline sentences, systems by measures, comparisons, warnings and method as Markdown."""
-    lines = [f"# {_escaped(content.title)}", "", *_headlines(content), ""]
+    lines = [
+        f"# {_escaped(content.title)}",
+        "",
+        *(f"- **{_escaped(c.system)}** {_escaped(c.sentence)}." for c in _leading(content)),
+        "",
+    ]
     if content.warnings:
         lines += [*(f"> **Note:** {_escaped(warning)}" for warning in content.warnings), ""]
     lines += [*_means(content), "", *_comparisons(content), ""]
@@ -25,48 +31,43 @@ def markdown_report(content: Content) -> str:
 
 
 def terminal_table(content: Content) -> "Table":
-    """Systems by measures: mean, 95 % interval, and the difference from the baseline in its verdict's colour."""
+    """Systems by measures: mean, 95 % interval and the difference from the baseline, coloured by verdict.
+
+    The caption says in words what the first measure shows.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(content.title), box=None, header_style="bold", title_justify="left")
+    caption = "\n".join(f"{c.system} {c.sentence}." for c in _leading(content))
+    table = Table(
+        title=Text(content.title), caption=Text(caption), box=None, header_style="bold", padding=(0, 3, 1, 0)
+    )
+    table.title_justify = table.caption_justify = "left"
     table.add_column("system")
     for name in content.measures:
-        table.add_column(measure(name).label, justify="right")
-        table.add_column(f"against {content.baseline}".replace("[", "\\["))
+        table.add_column(measure(name).label)
     for evaluation in content.evaluations:
-        cells = [Text(evaluation.system)]
-        for name in content.measures:
+        cells = [Text(f"{_mean(content, evaluation, name)}\n") for name in content.measures]
+        for cell, name in zip(cells, content.measures, strict=True):
             difference = content.against_baseline(evaluation.system, name)
-            cells.append(Text(_mean(content, evaluation.system, name)))
-            cells.append(Text())
             if difference is not None:
-                words = f"{signed(difference.mean)} {difference.verdict} ({p_text(difference.p_value)})"
-                cells[-1] = Text(words, style=_STYLES[difference.verdict])
-        table.add_row(*cells)
+                cell.append(signed(difference.mean), style=_STYLES[difference.verdict])
+                cell.append(f" ({p_text(difference.p_value)})", style="dim")
+        table.add_row(Text(evaluation.system), *cells)
     return table
 
 
-def _mean(content: Content, system: str, name: str) -> str:
-    evaluation = next(e for e in content.evaluations if e.system == system)
-    low, high = content.intervals[system, name]
+def _mean(content: Content, evaluation: Evaluation, name: str) -> str:
+    low, high = content.intervals[evaluation.system, name]
     return f"{evaluation.mean(name):.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _headlines(content: Content) -> list[str]:
-    first = content.measures[0]
-    return [
-        f"- **{_escaped(c.system)}**: {_escaped(c.sentence)}."
-        for c in content.comparisons
-        if c.measure == first
-    ]
+def _leading(content: Content) -> list[Comparison]:
+    return [c for c in content.comparisons if c.measure == content.measures[0]]
 
 
 def _means(content: Content) -> list[str]:
-    rows = [
-        [e.system, *(_mean(content, e.system, name) for name in content.measures)]
-        for e in content.evaluations
-    ]
+    rows = [[e.system, *(_mean(content, e, name) for name in content.measures)] for e in content.evaluations]
     return _table(["system", *(measure(name).label for name in content.measures)], rows)
 
 
@@ -77,28 +78,21 @@ def _comparisons(content: Content) -> list[str]:
         "measure",
         "difference",
         "95 % interval",
-        "p",
+        "",
         "verdict",
         "wins / ties / losses",
     ]
     rows = []
     for c in content.comparisons:
-        found = c.difference
-        interval = f"[{signed(found.interval.low)}, {signed(found.interval.high)}]"
-        counts = f"{found.wins} / {found.ties} / {found.losses}"
-        p_value = p_text(found.p_value).removeprefix("p ").removeprefix("= ")
-        rows.append(
-            [
-                c.system,
-                c.baseline,
-                measure(c.measure).label,
-                signed(found.mean),
-                interval,
-                p_value,
-                found.verdict,
-                counts,
-            ]
-        )
+        found, (low, high) = c.difference, c.difference.interval
+        names = [c.system, c.baseline, measure(c.measure).label]
+        figures = [
+            signed(found.mean),
+            f"[{signed(low)}, {signed(high)}]",
+            p_text(found.p_value),
+            found.verdict,
+        ]
+        rows.append([*names, *figures, f"{found.wins} / {found.ties} / {found.losses}"])
     return _table(headings, rows)
 
 
@@ -111,13 +105,11 @@ def _training(content: Content) -> list[str]:
 
 
 def _table(headings: list[str], rows: list[list[str]]) -> list[str]:
-    rule = ["---"] + ["---:"] * (len(headings) - 1)
-    return [f"| {' | '.join(map(_escaped, row))} |" for row in [headings, rule, *rows]]
+    rule = "|".join(["", "---", *["---:"] * (len(headings) - 1), ""])
+    first, *rest = [f"| {' | '.join(map(_escaped, row))} |" for row in [headings, *rows]]
+    return [first, rule, *rest]
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown and its HTML leave as it is, on one line."""
-    one_line = " ".join(text.split())
-    return (
-        re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", one_line) if not re.fullmatch(r"-+:?", one_line) else one_line
-    )
+    """Text that Markdown, and HTML within it, leave as it is, on one line."""
+    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))

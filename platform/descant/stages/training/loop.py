@@ -32,7 +32,7 @@ from descant.stages.training.settings import TrainCompute, TrainSettings, plan_b
 from descant.stages.training.state import find_state, load_state, save_state, seed_process
 from descant.stages.training.step_log import StepReport, append_step, cut_log, sync_log
 from descant.stages.training.watch import FiniteWatch, not_finite
-from descant.stages.training.workers import all_agree, first_answers, is_first, join_group
+from descant.stages.training.workers import all_agree, first_answers, is_first, join_group, keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ def train(training: Training, report: Callable[[StepReport], None]) -> Outcome:
     Interrupted after saving when asked to stop, IntegrityError when saved steps cannot be found again.
     """
     join_group(training.compute.device)
+    keep_freed_memory()
     trainer = Trainer(training)
     skipped = trainer.resume()
     resumed_at = trainer.position
@@ -223,6 +224,13 @@ class Trainer:
         )
 
 
+def _silence_dropout(model: torch.nn.Module) -> None:
+    """Without it CPU attention takes its fast path: a fifth less time a step."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+
+
 def _adapted_encoder(training: Training) -> Encoder:
     """The encoder with its trainable parameters attached, the same on every worker."""
     spec, settings = training.encoder, training.settings
@@ -231,5 +239,7 @@ def _adapted_encoder(training: Training) -> Encoder:
     )
     if training.compute.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if not settings.base_dropout:
+        _silence_dropout(model)
     adapted = settings.method.attach(model, seed=seed_for(settings.seed, "adapter"))
     return Encoder(spec, adapted, tokenizer)

@@ -41,6 +41,8 @@ class TrainSettings(Spec):
     """Shape of the learning rate after warm-up; linear and cosine end at zero."""
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     """Share of the steps over which the learning rate rises from zero."""
+    base_dropout: bool = False
+    """Whether the base model's own dropout is active too, beside that of the method; decoders have none."""
     weight_decay: float = Field(0.0, ge=0)
     """AdamW's decay of matrices; vectors (biases, norms, magnitudes) are not decayed."""
     adam_beta1: float = Field(0.9, ge=0, lt=1)

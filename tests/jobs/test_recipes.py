@@ -1,0 +1,69 @@
+"""Every recipe is read, validated and planned; what it computes keeps its address."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from descant.artifacts.store import Store
+from descant.core.errors import DependencyError
+from descant.run.job import load_recipe
+from descant.run.plan import make_plan
+from descant.run.profile import load_profile
+from descant.stages.base import in_order
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "jobs" / "recipes").rglob("*.yaml"))
+PROFILES = sorted((ROOT / "clusters").rglob("compute.yaml"))
+GOLDEN = ROOT / "tests" / "golden" / "fingerprints.json"
+
+
+def needs_packs(recipe: Path) -> bool:
+    return "${DESCANT_DATA}" in recipe.read_text()
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.fixture(params=RECIPES, ids=name_of)
+def recipe(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import os
+
+    if needs_packs(request.param) and "DESCANT_DATA" not in os.environ:
+        pytest.skip("DESCANT_DATA is not set: the data packs are not here")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)  # hub models need not be here to be planned
+    return Path(request.param)
+
+
+def test_recipe_is_valid_and_planned_with_its_profile(recipe: Path, tmp_path: Path) -> None:
+    profile = recipe.with_suffix(".compute")
+    named = [line.split("compute:")[1].strip() for line in recipe.read_text().splitlines() if "# compute:" in line]
+    profile = ROOT / named[0] if named else ROOT / "clusters" / "local"
+    plan = make_plan(load_recipe(recipe).job, Store(tmp_path), load_profile(profile))
+    assert plan.missing == plan.steps
+    labels = [item.step.label for item in plan.steps]
+    assert len(set(labels)) == len(labels)
+    assert not any(tmp_path.iterdir()), "a plan must write nothing"
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=name_of)
+def test_compute_profile_is_valid(profile: Path) -> None:
+    load_profile(profile)
+
+
+def test_addresses_of_shipped_recipes_are_those_of_the_golden_file() -> None:
+    """A change here forks every user's cache: run ``make golden`` only when that is meant."""
+    golden = json.loads(GOLDEN.read_text())
+    for name, expected in golden.items():
+        try:
+            found = addresses(ROOT / name)
+        except DependencyError as missing:
+            pytest.skip(str(missing))
+        assert found == expected, name
+
+
+def addresses(recipe: Path) -> dict[str, str]:
+    """``{label: stage/fingerprint}`` of every step."""
+    steps = in_order(load_recipe(recipe).job.steps().values())
+    return {step.label: f"{step.stage.name}/{step.fingerprint}" for step in steps}
