@@ -51,6 +51,19 @@ class Examples(Spec):
     """Evaluate a second time without the leak filter at test time, to see what it is worth."""
 
 
+class TrainingTask(Spec):
+    """One data set to train on; batches never mix tasks."""
+
+    task: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    """A short name."""
+    data: AnyRetrievalSource
+    """Its training rows; its examples come from the same data."""
+    instruction: str | None = None
+    """What to retrieve, in words; the encoder's own instruction if left out."""
+    max_rows: int | None = Field(None, ge=1)
+    """Train on at most this many of its queries."""
+
+
 class FinetuneRetriever(Job):
     """Fine-tune a retriever with in-context examples and compare it with its base."""
 
@@ -66,8 +79,10 @@ class FinetuneRetriever(Job):
     """In-context examples."""
     training: TrainSettings
     """Optimisation, method and loss."""
+    train_on: tuple[TrainingTask, ...] = ()
+    """What to train on; the training split of ``data`` if left out."""
     max_rows: int | None = Field(None, ge=1)
-    """Train on at most this many queries; all of them if left out."""
+    """Of the training split of ``data``, train on at most this many queries."""
     compare_without_examples: bool = True
     """Also train without examples on the same rows and steps: what examples are worth beyond fine-tuning."""
     index: AnyIndex = Exact()
@@ -85,20 +100,17 @@ class FinetuneRetriever(Job):
 
     def steps(self) -> Mapping[str, Step]:
         """One evaluation per system, and the report over them."""
-        data = Step(
-            "fetch the data",
-            Fetch(source=self.data, passages_per_part=self.passages_per_part, strict=self.strict),
-        )
+        data = self._fetched(self.task, self.data)
         systems = {BASE: self._evaluated(data, "base")}
         trained: dict[str, Step] = {}
         if self.compare_without_examples:
-            trained[PLAIN] = self._trained(data, None, "without examples")
+            trained[PLAIN] = self._trained("without examples")
             systems[PLAIN] = self._evaluated(data, "without examples", trained[PLAIN])
-        mined = self._mined(data, leak_filter=self.examples.leak_filter)
-        trained[RARE] = self._trained(data, mined, "with examples")
+        mined = self._mined(self.task, data, "test", leak_filter=self.examples.leak_filter)
+        trained[RARE] = self._trained("with examples")
         systems[RARE] = self._evaluated(data, "with examples", trained[RARE], mined)
         if self.examples.also_unfiltered:
-            unfiltered = self._mined(data, leak_filter=False)
+            unfiltered = self._mined(self.task, data, "test", leak_filter=False)
             name = f"{RARE}, leaks not filtered"
             systems[name] = self._evaluated(data, "leaks not filtered", trained[RARE], unfiltered)
         report = Step(
@@ -126,33 +138,48 @@ class FinetuneRetriever(Job):
         pairs = ((RARE, PLAIN),) if self.compare_without_examples else ()
         return Report(task=self.task, baseline=BASE, also_compare=pairs, seed=self.seed)
 
-    def _mined(self, data: Step, *, leak_filter: bool) -> Step:
+    def _fetched(self, task: str, source: AnyRetrievalSource) -> Step:
+        stage = Fetch(source=source, passages_per_part=self.passages_per_part, strict=self.strict)
+        return Step(f"fetch {task}", stage)
+
+    def _mined(self, task: str, data: Step, split: Literal["train", "test"], *, leak_filter: bool = True) -> Step:
+        """The examples of the queries of ``split``, out of the training queries of the same data."""
         stage = MineExamples(
-            selector=self.examples.selector, k=self.examples.k, leak_filter=leak_filter, seed=self.seed
+            selector=self.examples.selector,
+            k=self.examples.k,
+            splits=(split,),
+            leak_filter=leak_filter,
+            seed=self.seed,
         )
         inputs = {"data": data}
         if self.examples.selector.needs_vectors:
-            for split in stage.splits:
-                embed = EmbedQueries(encoder=self.encoder, split=split)
-                inputs[f"vectors_{split}"] = Step(f"embed {split} queries for mining", embed, {"data": data})
-        return Step("mine examples" + ("" if leak_filter else ", leaks not filtered"), stage, inputs)
+            for needed in sorted({"train", split}):
+                embed = EmbedQueries(encoder=self.encoder, split=needed)
+                inputs[f"vectors_{needed}"] = Step(f"embed {task} {needed} queries to mine", embed, {"data": data})
+        unfiltered = "" if leak_filter else ", leaks not filtered"
+        return Step(f"mine examples for {task} {split}{unfiltered}", stage, inputs)
 
-    def _trained(self, data: Step, mined: Step | None, label: str) -> Step:
+    def _trained(self, label: Literal["with examples", "without examples"]) -> Step:
+        """The training; without examples it sees the same rows in the same number of steps."""
+        own = TrainingTask(task=self.task, data=self.data, max_rows=self.max_rows)
+        tasks = self.train_on or (own,)
+        rows = {f"rows: {task.task}": self._rows(task, label) for task in tasks}
         seed = {} if "seed" in self.training.model_fields_set else {"seed": self.seed}
-        share = {} if mined is not None else {"share_with_examples": 0.0}
+        share = {} if label == "with examples" else {"share_with_examples": 0.0}
         settings = self.training.model_copy(update=seed | share)
-        pairs = Step(
-            f"training rows {label}",
-            PairExamples(
-                encoder=self.encoder,
-                task=self.task,
-                max_rows=self.max_rows,
-                num_negatives=self.training.num_negatives,
-                seed=self.seed,
-            ),
-            {"data": data} | ({"examples": mined} if mined is not None else {}),
+        return Step(f"train {label}", Train(encoder=self.encoder, settings=settings), rows)
+
+    def _rows(self, task: TrainingTask, label: str) -> Step:
+        data = self._fetched(task.task, task.data)
+        mined = {"examples": self._mined(task.task, data, "train")} if label == "with examples" else {}
+        stage = PairExamples(
+            encoder=self.encoder.instructed(task.instruction),
+            task=task.task,
+            max_rows=task.max_rows,
+            num_negatives=self.training.num_negatives,
+            seed=self.seed,
         )
-        return Step(f"train {label}", Train(encoder=self.encoder, settings=settings), {"rows": pairs})
+        return Step(f"{task.task} rows {label}", stage, {"data": data} | mined)
 
     def _evaluated(
         self, data: Step, label: str, trained: Step | None = None, mined: Step | None = None

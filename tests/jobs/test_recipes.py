@@ -11,6 +11,7 @@ from descant.run.job import load_recipe
 from descant.run.plan import make_plan
 from descant.run.profile import load_profile
 from descant.stages.base import in_order
+from tests.jobs.stand_ins import write_stand_ins
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "jobs" / "recipes").rglob("*.yaml"))
@@ -27,24 +28,26 @@ def name_of(path: Path) -> str:
 
 
 @pytest.fixture(params=RECIPES, ids=name_of)
-def recipe(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
-    import os
-
-    if needs_packs(request.param) and "DESCANT_DATA" not in os.environ:
-        pytest.skip("DESCANT_DATA is not set: the data packs are not here")
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)  # hub models need not be here to be planned
+def recipe(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_stand_ins(tmp_path / "data")
+    monkeypatch.setenv("DESCANT_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)  # models of the hub need not be here to be planned
     return Path(request.param)
 
 
+def profile_of(recipe: Path) -> Path:
+    """The profile that a recipe names in a comment, else the local one."""
+    named = [line.split(":")[1].strip() for line in recipe.read_text().splitlines() if line.startswith("# compute:")]
+    return ROOT / (named[0] if named else "clusters/local")
+
+
 def test_recipe_is_valid_and_planned_with_its_profile(recipe: Path, tmp_path: Path) -> None:
-    profile = recipe.with_suffix(".compute")
-    named = [line.split("compute:")[1].strip() for line in recipe.read_text().splitlines() if "# compute:" in line]
-    profile = ROOT / named[0] if named else ROOT / "clusters" / "local"
-    plan = make_plan(load_recipe(recipe).job, Store(tmp_path), load_profile(profile))
+    store = tmp_path / "store"
+    plan = make_plan(load_recipe(recipe).job, Store(store), load_profile(profile_of(recipe)))
     assert plan.missing == plan.steps
     labels = [item.step.label for item in plan.steps]
     assert len(set(labels)) == len(labels)
-    assert not any(tmp_path.iterdir()), "a plan must write nothing"
+    assert not store.exists(), "a plan must write nothing"
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=name_of)

@@ -4,12 +4,12 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from descant.artifacts.models import TinyModel
 from descant.models.encoder import EncoderSpec
@@ -51,13 +51,12 @@ def closed_port() -> int:
     return free_port()
 
 
-@pytest.fixture
-def server(tmp_path: Path, empty_database: Path) -> Iterator[str]:
-    """The address of a MLflow server of its own."""
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[str]:
+    """The address of a MLflow server on the loopback interface."""
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
-    home = tmp_path / "server"
-    home.mkdir()
+    home = tmp_path_factory.mktemp("server")
     shutil.copy(empty_database, home / DATABASE)
     places = [
         "--backend-store-uri",
@@ -84,9 +83,9 @@ def _wait_until_up(uri: str, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            MlflowClient(uri).search_experiments(max_results=1)
-        except MlflowException:
-            time.sleep(0.3)
+            urllib.request.urlopen(f"{uri}/health", timeout=5).close()
+        except OSError:
+            time.sleep(0.2)
         else:
             return
     raise AssertionError("the MLflow server did not come up")

@@ -106,18 +106,22 @@ def test_job_that_succeeds_is_finished(root: Path, client: MlflowClient) -> None
     assert "error" not in run.data.tags
 
 
-def test_tracking_that_fails_midway_is_a_dependency_error(root: Path) -> None:
-    tracker = Tracker.open(root)
-    with pytest.raises(DependencyError, match=r"mlflow\.db"), tracker.job("train", SPEC, RECIPE) as job:
+def run_that_loses_its_database(root: Path, error: Exception | None) -> None:
+    with Tracker.open(root).job("train", SPEC, RECIPE) as job:
         (root / "mlflow.db").unlink()
+        if error is not None:
+            raise error
         job.metrics({"loss": 3.5})
 
 
+def test_tracking_that_fails_midway_is_a_dependency_error(root: Path) -> None:
+    with pytest.raises(DependencyError, match=r"mlflow\.db"):
+        run_that_loses_its_database(root, None)
+
+
 def test_error_of_the_job_is_not_hidden_by_one_of_tracking(root: Path) -> None:
-    tracker = Tracker.open(root)
-    with pytest.raises(ValueError, match="the cause"), tracker.job("train", SPEC, RECIPE):
-        (root / "mlflow.db").unlink()
-        raise ValueError("the cause")
+    with pytest.raises(ValueError, match="the cause"):
+        run_that_loses_its_database(root, ValueError("the cause"))
 
 
 def test_job_killed_outright_is_closed_by_the_next_one(root: Path, client: MlflowClient) -> None:

@@ -56,13 +56,6 @@ class PairedDifference:
         """Whether the system is shown to be higher."""
         return self.verdict == "better"
 
-    def sentence(self, baseline: str) -> str:
-        """For people: ``better than base by 0.042 (p < 0.001)``, ``cannot be told from base (p = 0.31)``."""
-        chance = p_text(self.p_value)
-        if self.verdict == "no difference shown":
-            return f"cannot be told from {baseline} ({chance})"
-        return f"{self.verdict} than {baseline} by {abs(self.mean):.3f} ({chance})"
-
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.verdict}: {self.mean:+.3f} [{low:+.3f}, {high:+.3f}], {p_text(self.p_value)}"

@@ -26,7 +26,7 @@ TOKENS_PER_BATCH = 1024
 
 
 class Encoder:
-    """A model with its tokenizer and settings, ready to encode ``dim`` numbers a text.
+    """A model with its tokenizer and settings, ready to encode; its vectors have ``dim`` numbers.
 
     ``model`` is a transformers model or one wrapped by PEFT; it may be trained in place.
     """

@@ -31,6 +31,13 @@ class EncoderSpec(Spec):
     precision: Precision = "fp32"
     """Number format of weights and activations; pooling and vectors are float32 in either."""
 
+    def instructed(self, instruction: str | None) -> Self:
+        """The same encoder with another instruction in its prompt; itself where none is given."""
+        if instruction is None:
+            return self
+        prompt = Prompt.model_validate({**self.prompt.model_dump(), "instruction": instruction})
+        return self.model_copy(update={"prompt": prompt})
+
     @model_validator(mode="after")
     def _cls_sees_the_text(self) -> Self:
         if self.pooling == "cls" and self.attention == "causal":

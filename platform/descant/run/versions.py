@@ -73,7 +73,9 @@ def versions_of(connection: Connection, name: str | None = None) -> list[Version
     """All versions of ``name``, or of every model, oldest first."""
     client = connection.client
     with answering(connection.uri):
-        names = [name] if name else [model.name for model in client.search_registered_models()]
+        names = (
+            [name] if name else [model.name for model in client.search_registered_models(max_results=1000)]
+        )
         found = [version for name in names for version in client.search_model_versions(f"name='{name}'")]
         aliases = {name: client.get_registered_model(name).aliases for name in {v.name for v in found}}
     versions = [_version(version, aliases[version.name]) for version in found]

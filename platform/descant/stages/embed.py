@@ -31,8 +31,8 @@ QUERIES_PER_PART = 256
 class EmbedCompute(MapCompute):
     """How encoding is spread."""
 
-    tokens_per_batch: int = Field(2048, ge=64)
-    """Padded tokens in one batch: about 2,048 on a CPU core, many more on a GPU."""
+    tokens_per_batch: int = Field(1024, ge=64)
+    """Padded tokens in one batch: about 1,024 on a CPU core, many more on a GPU."""
 
 
 class EmbedPassages(Stage):

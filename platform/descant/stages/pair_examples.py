@@ -25,6 +25,22 @@ from descant.stages.fetch import passages_by_id, queries_of, triples_of
 from descant.stages.mine_examples import examples_of
 
 ROWS = "rows"
+ROW_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("task", pa.string()),
+        ("plain_text", pa.string()),
+        ("plain_start", pa.int64()),
+        ("prompt_text", pa.string()),
+        ("prompt_start", pa.int64()),
+        ("num_examples", pa.int64()),
+        ("positive_id", pa.string()),
+        ("positive_ids", pa.list_(pa.string())),
+        ("positive", pa.string()),
+        ("negative_ids", pa.list_(pa.string())),
+        ("negatives", pa.list_(pa.string())),
+    ]
+)
 
 
 class PairExamples(Stage):
@@ -68,7 +84,7 @@ class PairExamples(Stage):
         mined = context.inputs.get("examples")
         examples = examples_of(mined, data, "train") if mined is not None else {}
         used = self._render(rows, [queries[row["id"]] for row in rows], examples)
-        table = pa.Table.from_pylist(rows)
+        table = pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
         publish(
             context.folder,
             ROWS,

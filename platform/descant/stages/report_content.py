@@ -41,6 +41,8 @@ class Comparison:
         """For people; where nothing is shown it says what could still be hidden."""
         found, label = self.difference, measure(self.measure).label
         low, high = found.interval
+        if not found.wins + found.losses:
+            return f"scores the same as {self.baseline} on every query by {label}"
         if found.verdict == "no difference shown":
             return (
                 f"cannot be told from {self.baseline} by {label} ({p_text(found.p_value)}): "

@@ -23,7 +23,7 @@ def markdown_report(content: Content) -> str:
         "",
     ]
     if content.warnings:
-        lines += [*(f"> **Note:** {_escaped(warning)}" for warning in content.warnings), ""]
+        lines += ["**Before believing a number**", "", *(f"- {_escaped(w)}" for w in content.warnings), ""]
     lines += [*_means(content), "", *_comparisons(content), ""]
     if content.training:
         lines += [*_training(content), ""]
@@ -78,7 +78,7 @@ def _comparisons(content: Content) -> list[str]:
         "measure",
         "difference",
         "95 % interval",
-        "",
+        "p",
         "verdict",
         "wins / ties / losses",
     ]

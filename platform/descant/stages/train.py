@@ -5,11 +5,14 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+import pyarrow as pa
+
 from descant.artifacts.commit import publish
-from descant.artifacts.tables import read_table
+from descant.artifacts.tables import read_table, write_table
 from descant.core.spec import Compute
 from descant.models.encoder import EncoderSpec
 from descant.stages.base import Outcome, Stage, StageContext
+from descant.stages.pair_examples import ROWS
 from descant.stages.training.settings import TrainCompute, TrainSettings, plan_batches
 from descant.stages.training.step_log import StepReport
 
@@ -19,7 +22,7 @@ WORKPLACE = "training"
 
 
 class Train(Stage):
-    """Fine-tune an encoder. Input: ``rows`` of ``pair_examples``."""
+    """Fine-tune an encoder. Inputs: ``rows: TASK`` for each task, results of ``pair_examples``."""
 
     name: ClassVar[str] = "train"
     compute_class: ClassVar[type[Compute]] = TrainCompute
@@ -46,11 +49,14 @@ class Train(Stage):
         compute = context.compute
         assert isinstance(compute, TrainCompute)
         workplace = context.folder / WORKPLACE
-        rows = context.inputs["rows"].path("rows")
+        tables = [read_table(rows.path(ROWS)) for _, rows in sorted(context.inputs.items())]
+        workplace.mkdir(exist_ok=True)
+        rows = workplace / "rows.parquet"
+        write_table(pa.concat_tables(tables), rows)
         training = Training(rows, self.encoder, self.settings, compute, workplace)
         started = time.monotonic()
 
-        tasks = read_table(rows).column("task").to_pylist()
+        tasks = [task for table in tables for task in table.column("task").to_pylist()]
         num_steps = BatchOrder(tasks, self.settings).num_steps
 
         def report(figures: StepReport) -> None:

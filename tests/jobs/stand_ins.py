@@ -1,0 +1,52 @@
+"""Data sets of a few rows in the published layouts, so that every recipe can be planned anywhere."""
+
+import gzip
+import json
+from pathlib import Path
+
+E5 = (
+    "allnli",
+    "eli5_question_answer",
+    "fever",
+    "hotpot_qa",
+    "msmarco_document",
+    "msmarco_passage",
+    "nq",
+    "quora_duplicates",
+    "squad",
+    "trivia_qa",
+)
+
+
+def write_stand_ins(root: Path) -> None:
+    """Everything that a shipped recipe names under ``${DESCANT_DATA}``."""
+    for name in ("scifact", "arc-easy"):
+        write_beir(root / "retrieval" / name)
+    for name in E5:
+        rows = [{"query": f"{name} {i}", "positive": f"yes {i}", "negative": f"no {i}"} for i in range(3)]
+        write_lines(root / "e5" / f"{name}.jsonl", rows)
+    passages = [{"docid": str(i), "title": "t", "text": f"text {i}"} for i in range(17)]
+    row = {"query_id": "1", "query": "q", "positive_passages": passages[:1], "negative_passages": passages[1:]}
+    folder = root / "msmarco-passage-aug"
+    folder.mkdir(parents=True)
+    with gzip.open(folder / "train.jsonl.gz", "wt") as stream:
+        stream.write(json.dumps(row) + "\n")
+
+
+def write_beir(folder: Path, *, num_passages: int = 6, num_queries: int = 4) -> None:
+    """A BEIR folder: query i asks for passage i; the first half of the queries is for training."""
+    passages = [{"_id": f"d{i}", "title": "", "text": f"passage number {i}"} for i in range(num_passages)]
+    queries = [{"_id": f"q{i}", "text": f"which is number {i}"} for i in range(num_queries)]
+    write_lines(folder / "corpus.jsonl", passages)
+    write_lines(folder / "queries.jsonl", queries)
+    (folder / "qrels").mkdir()
+    half = num_queries // 2
+    for split, numbers in (("train", range(half)), ("test", range(half, num_queries))):
+        lines = ["query-id\tcorpus-id\tscore", *(f"q{i}\td{i}\t1" for i in numbers)]
+        (folder / "qrels" / f"{split}.tsv").write_text("\n".join(lines) + "\n")
+
+
+def write_lines(path: Path, rows: list[dict[str, object]]) -> None:
+    """JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
