@@ -142,7 +142,9 @@ class FinetuneRetriever(Job):
         stage = Fetch(source=source, passages_per_part=self.passages_per_part, strict=self.strict)
         return Step(f"fetch {task}", stage)
 
-    def _mined(self, task: str, data: Step, split: Literal["train", "test"], *, leak_filter: bool = True) -> Step:
+    def _mined(
+        self, task: str, data: Step, split: Literal["train", "test"], *, leak_filter: bool = True
+    ) -> Step:
         """The examples of the queries of ``split``, out of the training queries of the same data."""
         stage = MineExamples(
             selector=self.examples.selector,
@@ -155,7 +157,9 @@ class FinetuneRetriever(Job):
         if self.examples.selector.needs_vectors:
             for needed in sorted({"train", split}):
                 embed = EmbedQueries(encoder=self.encoder, split=needed)
-                inputs[f"vectors_{needed}"] = Step(f"embed {task} {needed} queries to mine", embed, {"data": data})
+                inputs[f"vectors_{needed}"] = Step(
+                    f"embed {task} {needed} queries to mine", embed, {"data": data}
+                )
         unfiltered = "" if leak_filter else ", leaks not filtered"
         return Step(f"mine examples for {task} {split}{unfiltered}", stage, inputs)
 

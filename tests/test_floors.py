@@ -73,7 +73,8 @@ def test_planning_imports_no_heavy_library() -> None:
         "from descant.run.job import load_recipe; from descant.run.plan import make_plan, plan_table\n"
         "from descant.run.profile import load_profile; from descant.artifacts.store import Store\n"
         "recipe = load_recipe(Path('jobs/recipes/finetune_retriever/smoke.yaml'))\n"
-        "plan_table(make_plan(recipe.job, Store('/nonexistent/store'), load_profile(Path('clusters/local'))))\n"
+        "store, profile = Store('/nonexistent/store'), load_profile(Path('clusters/local'))\n"
+        "plan_table(make_plan(recipe.job, store, profile))\n"
         "heavy = {'torch', 'transformers', 'peft', 'ray', 'mlflow', 'deepspeed', 'faiss', 'bm25s'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

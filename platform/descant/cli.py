@@ -26,7 +26,9 @@ app = typer.Typer(
 registry_app = typer.Typer(help="Registered models: list, show, promote.", no_args_is_help=True)
 app.add_typer(registry_app, name="registry")
 
-RecipePath = Annotated[Path, typer.Argument(help="A recipe, for example jobs/recipes/finetune_retriever/smoke.yaml")]
+RecipePath = Annotated[
+    Path, typer.Argument(help="A recipe, for example jobs/recipes/finetune_retriever/smoke.yaml")
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override one setting: --set training.learning_rate=1e-4")
 ]
@@ -41,7 +43,9 @@ Source = Annotated[str, typer.Argument(help="models:/NAME@champion or models:/NA
 
 
 @app.command()
-def plan(recipe: RecipePath, set_: Settings = None, compute: ComputePath = None, store: StorePath = None) -> None:
+def plan(
+    recipe: RecipePath, set_: Settings = None, compute: ComputePath = None, store: StorePath = None
+) -> None:
     """Show every step of a recipe, its address and whether it is done. Starts nothing."""
     from descant.run.job import load_recipe
     from descant.run.plan import make_plan, plan_table
@@ -65,7 +69,10 @@ def run(
     compute: ComputePath = None,
     store: StorePath = None,
     accept_drift: Annotated[
-        bool, typer.Option("--accept-drift", help="Begin anew although an unfinished training of this recipe exists")
+        bool,
+        typer.Option(
+            "--accept-drift", help="Begin anew although an unfinished training of this recipe exists"
+        ),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Make the new version champion although no test says it is better")
@@ -87,7 +94,9 @@ def run(
 
 @app.command()
 def show(
-    fingerprint: Annotated[str | None, typer.Argument(help="A result, by the start of its fingerprint")] = None,
+    fingerprint: Annotated[
+        str | None, typer.Argument(help="A result, by the start of its fingerprint")
+    ] = None,
     store: StorePath = None,
 ) -> None:
     """List all results, or show one with everything it was made from."""
@@ -102,7 +111,8 @@ def verify_(
     fingerprint: Annotated[str | None, typer.Argument(help="A result; all of them if left out")] = None,
     store: StorePath = None,
     repair_: Annotated[
-        bool, typer.Option("--repair", help="Withdraw damaged parts so that running again rebuilds only those")
+        bool,
+        typer.Option("--repair", help="Withdraw damaged parts so that running again rebuilds only those"),
     ] = False,
 ) -> None:
     """Hash stored results again and compare them with their manifests."""
@@ -114,10 +124,14 @@ def verify_(
         found = verify(artifact)
         problems += [f"{artifact.address}: {problem}" for problem in found]
         mark = "[red]damaged[/red]" if found else "[green]ok[/green]"
-        console.print(f"{artifact.address:<32} {len(artifact.manifest.parts):>5} parts  {mark}", highlight=False)
+        console.print(
+            f"{artifact.address:<32} {len(artifact.manifest.parts):>5} parts  {mark}", highlight=False
+        )
         if found and repair_:
             withdrawn = repair(artifact)
-            console.print(f"  withdrew {', '.join(withdrawn)}; run the recipe again to rebuild", highlight=False)
+            console.print(
+                f"  withdrew {', '.join(withdrawn)}; run the recipe again to rebuild", highlight=False
+            )
     if problems and not repair_:
         raise IntegrityError(
             "E-ART-DIGEST",
@@ -142,13 +156,17 @@ def explain(
             console.print(f"[bold]{name}[/bold]  {(cls.__doc__ or '').strip().splitlines()[0]}")
         return
     if job not in table:
-        raise ConfigError("E-CFG-JOB", job, f"no such job; there are {', '.join(table)}", "Nothing was changed.")
+        raise ConfigError(
+            "E-CFG-JOB", job, f"no such job; there are {', '.join(table)}", "Nothing was changed."
+        )
     console.print(explain_job(table[job]))
 
 
 @app.command()
 def export(
-    source: Annotated[str, typer.Argument(help="models:/NAME@champion, models:/NAME/3, or a fingerprint of a training")],
+    source: Annotated[
+        str, typer.Argument(help="models:/NAME@champion, models:/NAME/3, or a fingerprint of a training")
+    ],
     target: Annotated[Path, typer.Argument(help="A folder that does not exist yet")],
     form: Annotated[
         str, typer.Option("--form", help="peft, merged or sentence-transformers")
@@ -165,7 +183,9 @@ def export(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option("--port", help="Port on the loopback address", min=1, max=65535)] = 5000,
+    port: Annotated[
+        int, typer.Option("--port", help="Port on the loopback address", min=1, max=65535)
+    ] = 5000,
     store: StorePath = None,
 ) -> None:
     """Open the MLflow pages of the store on http://127.0.0.1:PORT (Ctrl-C ends it)."""
@@ -233,7 +253,11 @@ def main() -> None:
         usage = getattr(error, "format_message", None)
         if usage is not None:
             _fail(f"error[E-CLI-USAGE] command line: {usage()}. Nothing was started. See --help.", 2, error)
-        _fail(f"error[E-BUG] {type(error).__name__}: {error}. This is a bug in descant: please report it", 1, error)
+        _fail(
+            f"error[E-BUG] {type(error).__name__}: {error}. This is a bug in descant: please report it",
+            1,
+            error,
+        )
 
 
 def _fail(message: str, code: int, error: BaseException) -> None:
@@ -241,7 +265,7 @@ def _fail(message: str, code: int, error: BaseException) -> None:
     from rich.text import Text
 
     console = Console(soft_wrap=True, stderr=True)
-    console.print(Text(message))
+    console.print(Text(_printable(message)))
     if code not in (2, 130):
         folder = store_root()
         if folder.is_dir() and os.access(folder, os.W_OK):
@@ -249,6 +273,13 @@ def _fail(message: str, code: int, error: BaseException) -> None:
             path.write_text("".join(traceback.format_exception(error)))
             console.print(Text(f"(the trace is in {path})", style="dim"))
     sys.exit(code)
+
+
+def _printable(message: str) -> str:
+    """``message`` with everything that could steer a terminal, or not be encoded, written as an escape."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in message
+    )
 
 
 def _store(path: Path | None) -> Store:

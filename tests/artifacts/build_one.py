@@ -17,7 +17,13 @@ def build(root: Path) -> None:
         return
     with store.draft(ADDRESS[0], 1, ADDRESS[1], "toy", {"x": 1}, {}) as draft:
         for name in draft.missing(PARTS):
-            publish(draft.folder, name, lambda path, name=name: path.write_text(PARTS[name]), rows=1, suffix=".txt")
+            publish(
+                draft.folder,
+                name,
+                lambda path, name=name: path.write_text(PARTS[name]),
+                rows=1,
+                suffix=".txt",
+            )
         draft.finish(PARTS, {"rows": 2})
 
 

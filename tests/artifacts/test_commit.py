@@ -28,14 +28,28 @@ def finished(root: Path) -> Artifact:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-@pytest.mark.parametrize("call", ["rename,renameat,renameat2", "link,linkat", "fsync", "unlink,unlinkat,rmdir"])
+@pytest.mark.parametrize(
+    "call", ["rename,renameat,renameat2", "link,linkat", "fsync", "unlink,unlinkat,rmdir"]
+)
 def test_kill_at_every_commit_call_then_same_command_gives_the_same_result(call: str, tmp_path: Path) -> None:
     build(tmp_path / "golden")
     golden = finished(tmp_path / "golden").manifest.digest
     for number in range(1, 60):
         root = tmp_path / str(number)
         inject = f"inject={call}:signal=SIGKILL:when={number}"
-        command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject, *PROGRAM, str(root)]
+        command = [
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            f"trace={call}",
+            "-e",
+            inject,
+            *PROGRAM,
+            str(root),
+        ]
         killed = subprocess.run(command, check=False).returncode != 0
         build(root)
         check_history(Store(root), *ADDRESS, golden_digest=golden)
@@ -205,17 +219,23 @@ def test_manifest_cut_in_half_is_refused(tmp_path: Path) -> None:
         Store(tmp_path).find(*ADDRESS)
 
 
-def test_second_writer_is_refused_while_the_first_lives_and_takes_over_when_it_is_dead(tmp_path: Path) -> None:
+def test_second_writer_is_refused_while_the_first_lives_and_takes_over_when_it_is_dead(
+    tmp_path: Path,
+) -> None:
     store = Store(tmp_path)
     code = (
         "import sys, time; from descant.artifacts.store import Store\n"
-        "with Store(sys.argv[1]).draft('toy', 1, 'abc123abc123', 'toy', {}, {}): print('held', flush=True); time.sleep(60)"
+        "with Store(sys.argv[1]).draft('toy', 1, 'abc123abc123', 'toy', {}, {}):\n"
+        "    print('held', flush=True); time.sleep(60)"
     )
     owner = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert owner.stdout is not None
         assert owner.stdout.readline().strip() == "held"
-        with pytest.raises(BusyError, match=f"process {owner.pid}") as caught, store.draft("toy", 1, ADDRESS[1], "toy", {}, {}):
+        with (
+            pytest.raises(BusyError, match=f"process {owner.pid}") as caught,
+            store.draft("toy", 1, ADDRESS[1], "toy", {}, {}),
+        ):
             pass
         assert caught.value.exit_code == 9
     finally:

@@ -1,5 +1,6 @@
 """No name leads out of its folder."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from descant.artifacts.paths import inside
-from descant.core.errors import ConfigError, PolicyError
 from descant.artifacts.store import Store
+from descant.core.errors import ConfigError, PolicyError
 
-HOSTILE = ["../e", "/abs", "a\nb", "a\0b", "a\u202eb", "x" * 300, "-rf", "", ".", "..", "a/../b", ".git", "a b", "a;b", "$(x)"]
+HOSTILE = [
+    "../e",
+    "/abs",
+    "a\nb",
+    "a\0b",
+    "a\u202eb",
+    "x" * 300,
+    "-rf",
+    "",
+    ".",
+    "..",
+    "a/../b",
+    ".git",
+    "a b",
+    "a;b",
+    "$(x)",
+]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -23,10 +40,8 @@ def test_hostile_name_is_refused(name: str, tmp_path: Path) -> None:
 @given(st.text(max_size=40))
 def test_any_name_stays_inside_or_is_refused(name: str) -> None:
     root = Path("/nonexistent/root")
-    try:
+    with contextlib.suppress(PolicyError):
         assert inside(root, name).resolve().is_relative_to(root)
-    except PolicyError:
-        pass
 
 
 def test_link_that_leads_out_is_refused(tmp_path: Path) -> None:

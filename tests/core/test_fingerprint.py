@@ -31,7 +31,8 @@ class Outer(Spec):
 
 
 @pytest.mark.parametrize(
-    "value", [{1, 2}, frozenset("ab"), b"x", Path("x"), float("nan"), float("inf"), {1: 2}, Compute(), object()]
+    "value",
+    [{1, 2}, frozenset("ab"), b"x", Path("x"), float("nan"), float("inf"), {1: 2}, Compute(), object()],
 )
 def test_value_without_a_stable_form_is_refused(value: object) -> None:
     with pytest.raises((TypeError, ValueError)):
@@ -58,7 +59,11 @@ def test_spec_equals_its_fields_and_every_field_counts() -> None:
 def test_fingerprint_does_not_depend_on_the_hash_seed(hash_seed: str) -> None:
     code = "from descant.core.fingerprint import fingerprint; print(fingerprint({'b': [1, 2.5], 'a': 'é'}))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": hash_seed}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
     )
     assert done.stdout.strip() == fingerprint({"a": "é", "b": [1, 2.5]})
 

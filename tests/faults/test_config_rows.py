@@ -137,11 +137,6 @@ def test_file_that_is_no_utf_8_text_of_sane_size_is_refused_in_little_memory(
 
 
 COMBINATIONS = {
-    "11 method under ZeRO 3": (
-        RECIPE.replace("{{kind: lora, r: 2, lora_alpha: 4, target_modules: all-linear}}", "{{kind: full}}"),
-        COMPUTE.replace("workers: 1, zero: 0", "workers: 1, zero: 3"),
-        ("E-TRN-ZERO", "zero = 3", "works under ZeRO 0, 1, 2", "Nothing was started"),
-    ),
     "11 batch over workers": (
         RECIPE,
         COMPUTE.replace("workers: 1, zero: 0", "workers: 3"),
@@ -197,7 +192,8 @@ def test_unfinished_training_of_the_edited_recipe_is_not_left_behind_unsaid(tmp_
         "Undo the change to resume it, or add --accept-drift",
     )
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-    assert not list((tmp_path / "tmp").glob("*ray*"))
+    assert not list((tmp_path / "tmp").iterdir())
+    assert ended.seconds < MOST_SECONDS
 
 
 HOSTILE_ARGUMENTS = {
@@ -207,8 +203,8 @@ HOSTILE_ARGUMENTS = {
     "override with a tag": (["--set", "task=!!python/name:os.system"], "E-CFG-TAG", ("not allowed",)),
     "override with a control character": (["--set", "task=a\x1b[31mb"], "E-CFG-YAML", ("not valid YAML",)),
     "override with bytes that are not UTF-8": (["--set", "task=\udcff"], "E-CFG-YAML", ("not valid YAML",)),
-    "override of a key of 5,000 digits": (["--set", f"{'1' * 5000}=1"], "E-CFG-SET", ("not a key here",)),
-    "job that is a list": (["--set", "job=[a]"], VALUE, ("job = ['a']",)),
+    "override of a key of 5,000 digits": (["--set", f"{'1' * 5000}=1"], VALUE, ("unknown key '111",)),
+    "job that is a list": (["--set", "job=[a]"], VALUE, ("job: Input should be",)),
     "unknown option": (["--colour"], "E-CLI-USAGE", ("--colour", "Nothing was started")),
 }
 

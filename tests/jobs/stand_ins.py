@@ -26,7 +26,12 @@ def write_stand_ins(root: Path) -> None:
         rows = [{"query": f"{name} {i}", "positive": f"yes {i}", "negative": f"no {i}"} for i in range(3)]
         write_lines(root / "e5" / f"{name}.jsonl", rows)
     passages = [{"docid": str(i), "title": "t", "text": f"text {i}"} for i in range(17)]
-    row = {"query_id": "1", "query": "q", "positive_passages": passages[:1], "negative_passages": passages[1:]}
+    row = {
+        "query_id": "1",
+        "query": "q",
+        "positive_passages": passages[:1],
+        "negative_passages": passages[1:],
+    }
     folder = root / "msmarco-passage-aug"
     folder.mkdir(parents=True)
     with gzip.open(folder / "train.jsonl.gz", "wt") as stream:

@@ -31,13 +31,18 @@ def name_of(path: Path) -> str:
 def recipe(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_stand_ins(tmp_path / "data")
     monkeypatch.setenv("DESCANT_DATA", str(tmp_path / "data"))
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)  # models of the hub need not be here to be planned
+    # models of the hub need not be here to be planned; the library reads its variable once, as it is imported
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     return Path(request.param)
 
 
 def profile_of(recipe: Path) -> Path:
     """The profile that a recipe names in a comment, else the local one."""
-    named = [line.split(":")[1].strip() for line in recipe.read_text().splitlines() if line.startswith("# compute:")]
+    named = [
+        line.split(":")[1].strip()
+        for line in recipe.read_text().splitlines()
+        if line.startswith("# compute:")
+    ]
     return ROOT / (named[0] if named else "clusters/local")
 
 

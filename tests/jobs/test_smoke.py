@@ -43,7 +43,14 @@ def labelled(store: Store, label: str) -> Artifact:
 
 def test_run_prints_systems_intervals_report_and_how_to_open_mlflow(finished: tuple[Store, str]) -> None:
     _, output = finished
-    for text in ("base", "fine-tuned without examples", "fine-tuned with examples", "nDCG@10", "recall@100", "MRR@10"):
+    for text in (
+        "base",
+        "fine-tuned without examples",
+        "fine-tuned with examples",
+        "nDCG@10",
+        "recall@100",
+        "MRR@10",
+    ):
         assert text in output
     assert re.search(r"0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", output)
     report = re.search(r"report\s+(\S+report\.html)", output)
@@ -88,7 +95,10 @@ def test_registered_model_gives_the_vectors_of_the_run(finished: tuple[Store, st
     assert [version.number for version in versions] == [1]
     assert versions[0].aliases == (), "no test showed it to be better than its base"
     retriever = load("models:/strategyqa-tiny/1", store)
-    data, embedded = labelled(store, "fetch strategyqa-facts"), labelled(store, "embed passages, with examples")
+    data, embedded = (
+        labelled(store, "fetch strategyqa-facts"),
+        labelled(store, "embed passages, with examples"),
+    )
     passages = passages_of(data, "passages-00000")
     ids, vectors = read_vectors(embedded, ["vectors-00000"])
     assert ids == [passage.id for passage in passages]
@@ -96,7 +106,7 @@ def test_registered_model_gives_the_vectors_of_the_run(finished: tuple[Store, st
 
 
 def test_training_rows_and_test_prompts_of_a_query_are_byte_equal(finished: tuple[Store, str]) -> None:
-    """The same prompt object writes both sides: a training query prompted as at test time gives its training text."""
+    """A training query that is prompted as at test time gives the text it was trained with."""
     from descant.stages.fetch import queries_of
     from descant.stages.mine_examples import examples_of
 

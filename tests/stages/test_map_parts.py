@@ -67,7 +67,7 @@ def test_parts_are_mapped_once_each_and_not_again(local_ray: None, tmp_path: Pat
 
 
 def test_failed_part_keeps_the_others_and_only_it_is_made_again(local_ray: None, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="10 rows, 9 expected.*1 of 6 parts failed") as caught:
+    with pytest.raises(DataError, match=r"10 rows, 9 expected.*1 of 6 parts failed") as caught:
         run(tmp_path, {"part-3": "bad data"})
     assert "run the same command to resume" in str(caught.value)
     assert context(tmp_path).draft.missing(SIZES) == ["part-3"]
@@ -75,7 +75,7 @@ def test_failed_part_keeps_the_others_and_only_it_is_made_again(local_ray: None,
 
 
 def test_bug_in_a_part_is_reported_with_its_name_and_cause(local_ray: None, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="1 of 6 parts failed: part-2.*KeyError"):
+    with pytest.raises(RuntimeError, match=r"1 of 6 parts failed: part-2.*KeyError"):
         run(tmp_path, {"part-2": "bug"})
 
 

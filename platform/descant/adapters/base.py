@@ -51,4 +51,4 @@ class Method(Spec, ABC):
         ``state`` holds the full trainable tensors by parameter name: under ZeRO-3 the model itself holds
         shards.
         """
-        model.save_pretrained(folder, state_dict=state)  # type: ignore[operator]
+        model.save_pretrained(folder, state_dict=dict(state))  # type: ignore[operator]

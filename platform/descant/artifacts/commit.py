@@ -36,11 +36,11 @@ TMP = "tmp"
 def publish(
     folder: Path,
     name: str,
-    write: Callable[[Path], None],
+    write: Callable[[Path], object],
     *,
     rows: int,
     suffix: str = "",
-    check: Callable[[Path], None] | None = None,
+    check: Callable[[Path], object] | None = None,
     rejected: Sequence[Rejected] = (),
     facts: Mapping[str, Any] | None = None,
 ) -> Part:

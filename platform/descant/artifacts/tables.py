@@ -59,7 +59,8 @@ def records(kind: type[Record], table: pa.Table) -> Iterator[Record]:
     """The rows of a table as records, in order."""
     columns = [table.column(field.name).to_pylist() for field in fields(kind)]
     for row in zip(*columns, strict=True):
-        yield kind(*(tuple(value) if isinstance(value, list) else value for value in row))
+        values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
+        yield kind(*values)
 
 
 def vector_table(ids: Sequence[str], vectors: np.ndarray) -> pa.Table:

@@ -21,7 +21,9 @@ ALLOWED_VARIABLES = ("DESCANT_DATA", "DESCANT_JOBS")
 """Environment variables that a recipe may name as ``${NAME}``."""
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_SECRET_KEY = re.compile(r"(secret|token$|password|passwd|api_?key|credential)", re.I)
+_PLACE = re.compile(r"[0-9]{1,9}")
+SECRET_KEY = re.compile(r"secret|token$|passw|credential|authorization|(api|access|private)_?key", re.I)
+"""Keys whose values are never shown, logged or kept."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -109,7 +111,7 @@ def with_overrides(document: YamlDocument, overrides: Sequence[str]) -> YamlDocu
         if not sign or not key:
             raise ConfigError("E-CFG-SET", f"--set {override}", "expected KEY=VALUE", "Write --set a.b=c.")
         parsed = parse_yaml(f"value: {text}", Path(f"--set {override}")).values["value"]
-        parts: list[str | int] = [int(part) if part.isdecimal() else part for part in key.split(".")]
+        parts: list[str | int] = [int(part) if _PLACE.fullmatch(part) else part for part in key.split(".")]
         _assign(values, parts, parsed, override)
         lines = {place: line for place, line in lines.items() if place[: len(parts)] != tuple(parts)}
     return YamlDocument(document.path, values, lines)
@@ -128,7 +130,9 @@ def _assign(target: Any, parts: Sequence[str | int], value: Any, override: str) 
         elif isinstance(target, list) and isinstance(part, int) and part < len(target):
             target = target[part]
         else:
-            raise ConfigError("E-CFG-SET", f"--set {override}", f"'{part}' is not a section", "Check the key.")
+            raise ConfigError(
+                "E-CFG-SET", f"--set {override}", f"'{part}' is not a section", "Check the key."
+            )
     last = parts[-1]
     inside_list = isinstance(target, list) and isinstance(last, int) and last < len(target)
     if not inside_list and not (isinstance(target, dict) and isinstance(last, str)):
@@ -169,7 +173,7 @@ def _explain(cls: type[BaseModel], problem: Any, document: YamlDocument) -> tupl
     if problem["type"] == "missing":
         return where, f"'{key}' is required and missing"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    if _SECRET_KEY.search(key) or isinstance(given, Mapping | list | BaseModel):
+    if SECRET_KEY.search(key) or isinstance(given, Mapping | list | BaseModel):
         return where, f"{key}: {message}"
     quote = "; quote it if text is meant" if "valid string" in message else ""
     return where, f"{key} = {given!r} ({type(given).__name__}): {message}{quote}"
@@ -185,7 +189,9 @@ def _locate(
         known = (isinstance(values, Mapping) and part in values) or (
             isinstance(values, list) and isinstance(part, int) and part < len(values)
         )
-        fields = [c.model_fields[part] for c in candidates if isinstance(part, str) and part in c.model_fields]
+        fields = [
+            c.model_fields[part] for c in candidates if isinstance(part, str) and part in c.model_fields
+        ]
         if not known and not fields and i < len(loc) - 1:
             tagged = [c for c in candidates if _kind_of(c) == part]
             candidates = tagged or candidates

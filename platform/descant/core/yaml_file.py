@@ -25,7 +25,9 @@ _SPECIAL_FLOAT = re.compile(r"^([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$")
 _AMBIGUOUS = {
     re.compile(r"^(yes|no|on|off|y|n)$", re.I): "a boolean to YAML 1.1 and a string to YAML 1.2",
     re.compile(r"^[-+]?0[0-9_]+$"): "an octal number to YAML 1.1 and a decimal one to YAML 1.2",
-    re.compile(r"^[-+]?[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?$"): "a base-60 number to YAML 1.1 and a string to YAML 1.2",
+    re.compile(
+        r"^[-+]?[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?$"
+    ): "a base-60 number to YAML 1.1 and a string to YAML 1.2",
     re.compile(r"^[-+]?[0-9][0-9]*_[0-9_]*$"): "a number to YAML 1.1 and a string to YAML 1.2",
     re.compile(r"^[-+]?0[xob][0-9a-fA-F_]+$"): "a number in one YAML version and a string in another",
 }
@@ -57,7 +59,10 @@ def read_yaml(path: Path) -> YamlDocument:
         raise ConfigError("E-CFG-FILE", str(path), "there is no such file", "Check the path of the recipe.")
     if path.stat().st_size > MAX_BYTES:
         raise ConfigError(
-            "E-CFG-SIZE", str(path), f"{path.stat().st_size} bytes, the limit is {MAX_BYTES}", "Shorten the file."
+            "E-CFG-SIZE",
+            str(path),
+            f"{path.stat().st_size} bytes, the limit is {MAX_BYTES}",
+            "Shorten the file.",
         )
     try:
         text = path.read_bytes().decode("utf-8")
@@ -113,14 +118,16 @@ def parse_scalar(text: str, where: str) -> Any:
 
 def _bounded_int(text: str, where: str) -> int:
     if len(text) > 300:
-        raise ConfigError("E-CFG-RANGE", where, f"an integer of {len(text)} digits", "Write a smaller number.")
+        raise ConfigError(
+            "E-CFG-RANGE", where, f"an integer of {len(text)} digits", "Write a smaller number."
+        )
     return int(text)
 
 
 def _refuse_unwanted_events(text: str, path: Path) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        where = f"{path}:{event.start_mark.line + 1}"
+        where = f"{path}:{event.start_mark.line + 1 if event.start_mark else 1}"
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError(
                 "E-CFG-ALIAS", where, f"the alias '*{event.anchor}' is not allowed", "Write the value out."
@@ -146,7 +153,7 @@ def _construct(
         return _construct_mapping(node, path, location, lines)
     if isinstance(node, yaml.SequenceNode):
         return [_construct(item, path, (*location, i), lines) for i, item in enumerate(node.value)]
-    if node.style is None:
+    if isinstance(node, yaml.ScalarNode) and node.style is None:
         where = f"{path}:{node.start_mark.line + 1}"
         return parse_scalar(node.value, f"{where} ({'.'.join(map(str, location))})")
     return node.value
@@ -162,7 +169,9 @@ def _construct_mapping(
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
-            raise ConfigError("E-CFG-KEY", f"{path}:{line}", "a key must be plain text", "Write 'key: value'.")
+            raise ConfigError(
+                "E-CFG-KEY", f"{path}:{line}", "a key must be plain text", "Write 'key: value'."
+            )
         key = key_node.value
         here = (*location, key)
         if key in values:

@@ -89,7 +89,10 @@ def refuse_unsafe_environment() -> None:
     for name in UNSAFE:
         if os.environ.get(name):
             raise PolicyError(
-                "E-POL-AUTOLOAD", name, "lets a data file run code on every worker", "Nothing was started. Unset it."
+                "E-POL-AUTOLOAD",
+                name,
+                "lets a data file run code on every worker",
+                "Nothing was started. Unset it.",
             )
 
 

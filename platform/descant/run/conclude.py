@@ -3,9 +3,10 @@
 from descant.artifacts.manifest import address_of
 from descant.artifacts.store import Artifact, Store
 from descant.evaluators.statistics import paired_test
+from descant.run.gate import Evidence
 from descant.run.job import Recipe, RegisterModel, Results
 from descant.run.plan import Plan
-from descant.run.registry import Evidence, register
+from descant.run.registry import register
 from descant.run.tracking import JobRun
 from descant.stages.evaluate import evaluation_of
 
@@ -38,7 +39,11 @@ def register_result(recipe: Recipe, results: Results, plan: Plan, tracked: JobRu
         paired_test=paired_test,
         force=force,
     )
-    facts = {"uri": version.uri, "promotion": version.tags.get("promotion", ""), "aliases": list(version.aliases)}
+    facts = {
+        "uri": version.uri,
+        "promotion": version.tags.get("promotion", ""),
+        "aliases": list(version.aliases),
+    }
     if store.find(STAGE, fingerprint) is None:
         with store.draft(STAGE, VERSION, fingerprint, f"register {wanted.name}", spec, inputs) as draft:
             draft.finish([], facts)

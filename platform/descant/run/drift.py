@@ -12,14 +12,12 @@ from descant.run.plan import Plan
 from descant.stages.train import WORKPLACE
 
 
-def refuse_drift(plan: Plan, recipe: Recipe, store: Store, *, accept_drift: bool) -> None:
+def refuse_drift(plan: Plan, recipe: Recipe, store: Store) -> None:
     """Raise ConfigError when the same recipe file has unfinished checkpoints of a step whose settings were changed.
 
     Nothing would be overwritten, since the changed step has another address; but hours of training would be left
-    behind without a word. With ``accept_drift`` the new address is started and both stay.
+    behind without a word.
     """
-    if accept_drift:
-        return
     for item in plan.missing:
         step = item.step
         for note_path in sorted((store.root / step.stage.name).glob("*/draft.json")):

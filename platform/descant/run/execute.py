@@ -15,7 +15,6 @@ from descant.artifacts.store import Artifact, Store
 from descant.core.errors import Interrupted
 from descant.core.fingerprint import canonical
 from descant.run.cluster import ray_session
-from descant.run.drift import refuse_drift
 from descant.run.job import Recipe, Results
 from descant.run.plan import Plan, PlannedStep
 from descant.run.profile import Profile
@@ -35,8 +34,6 @@ def execute(
     profile: Profile,
     tracked: JobRun,
     display: Display,
-    *,
-    accept_drift: bool = False,
 ) -> Results:
     """Run every missing step of ``plan`` and return its targets.
 
@@ -44,7 +41,6 @@ def execute(
     """
     with _stoppable(), contextlib.ExitStack() as stack:
         if plan.missing:
-            refuse_drift(plan, recipe, store, accept_drift=accept_drift)
             display.starting_ray()
             stack.enter_context(ray_session(profile.ray))
         done: dict[str, Artifact] = {}
@@ -75,7 +71,12 @@ def _run_step(
     started = time.monotonic()
     with (
         store.draft(
-            step.stage.name, step.stage.version, step.fingerprint, step.label, step.stage, step.input_addresses
+            step.stage.name,
+            step.stage.version,
+            step.fingerprint,
+            step.label,
+            step.stage,
+            step.input_addresses,
         ) as draft,
         tracked.stage(step.label, draft.fingerprint, canonical(step.stage)) as stage_run,
         display.step(number, step.label) as progress,

@@ -31,7 +31,10 @@ class Results:
             artifact = self.store.find(*address.split("/"))
             if artifact is None:
                 raise IntegrityError(
-                    "E-STORE-FIND", address, "is no longer in the store", "Run the same command to make it again."
+                    "E-STORE-FIND",
+                    address,
+                    "is no longer in the store",
+                    "Run the same command to make it again.",
                 )
             found[role] = artifact
         return found
@@ -89,7 +92,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     document = read_yaml(path)
     table = job_table(path)
     name = document.values.get("job")
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise ConfigError(
             "E-CFG-JOB",
             document.where(("job",)),
@@ -100,8 +103,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return Recipe(
         path=path,
         overrides=tuple(overrides),
-        job_name=str(name),
-        job=build_spec(table[str(name)], document),
+        job_name=name,
+        job=build_spec(table[name], document),
         text=path.read_text("utf-8"),
         digest=file_digest(path),
     )

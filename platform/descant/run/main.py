@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from descant.artifacts.store import Store
 from descant.core.fingerprint import canonical
 from descant.run.conclude import register_result, registered_before
+from descant.run.drift import refuse_drift
 from descant.run.execute import execute
 from descant.run.job import Recipe, Results, load_recipe
 from descant.run.plan import Plan, make_plan
@@ -39,6 +40,8 @@ def run_recipe(
     recipe = load_recipe(path, overrides)
     profile = load_profile(compute)
     plan = make_plan(recipe.job, store, profile)
+    if not accept_drift:
+        refuse_drift(plan, recipe, store)
     display = Display(console, len(plan.steps))
     console.print(
         f"[bold]{recipe.job_name}[/bold] {recipe.path}  "
@@ -52,7 +55,7 @@ def run_recipe(
             noise_in(store.root / NOISE),
             Tracker.open(store.root).job(recipe.job_name, canonical(recipe.job), recipe.text) as tracked,
         ):
-            results = execute(plan, recipe, store, profile, tracked, display, accept_drift=accept_drift)
+            results = execute(plan, recipe, store, profile, tracked, display)
             register_result(recipe, results, plan, tracked, force=force)
     console.print()
     for renderable in recipe.job.summary(results):
@@ -75,5 +78,7 @@ def _say_where(recipe: Recipe, plan: Plan, store: Store, console: "Console") -> 
     """The registered version and the one command that opens the MLflow pages."""
     done = registered_before(recipe, plan, store)
     if done is not None and recipe.job.registration() is not None:
-        console.print(f"registered  {done.manifest.facts['uri']}  [dim]({done.manifest.facts['promotion']})[/dim]")
+        console.print(
+            f"registered  {done.manifest.facts['uri']}  [dim]({done.manifest.facts['promotion']})[/dim]"
+        )
     console.print("runs        [bold]descant ui[/bold] opens the MLflow pages", highlight=False)

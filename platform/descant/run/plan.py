@@ -67,7 +67,9 @@ def plan_table(plan: Plan) -> "Table":
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "step", "result", "status", "from"):
-        table.add_column(heading, justify="right" if not heading else "left", no_wrap=heading in ("", "result"))
+        table.add_column(
+            heading, justify="right" if not heading else "left", no_wrap=heading in ("", "result")
+        )
     numbers = {item.step.fingerprint: i for i, item in enumerate(plan.steps, start=1)}
     for i, item in enumerate(plan.steps, start=1):
         style = "green" if item.artifact is not None else "yellow" if item.parts_there else ""

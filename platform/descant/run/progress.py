@@ -43,7 +43,9 @@ class Display:
             TimeRemainingColumn(),
         )
         last = {"amount": ""}
-        live = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
+        live = Progress(
+            *columns, console=self._console, transient=True, disable=not self._console.is_terminal
+        )
         with live:
             task = live.add_task(label, total=None, amount="")
 

@@ -51,7 +51,10 @@ def result_page(store: Store, fingerprint: str) -> "Group":
         "finished": manifest.finished,
     }
     lines = [f"{artifact.address}   {artifact.folder}", "", "parts:"]
-    lines += [f"  {p.name:<24} {p.rows:>8,} rows  {human_bytes(p.bytes):>9}  {p.sha256[:12]}" for p in manifest.parts]
+    lines += [
+        f"  {p.name:<24} {p.rows:>8,} rows  {human_bytes(p.bytes):>9}  {p.sha256[:12]}"
+        for p in manifest.parts
+    ]
     lines += ["", "made from:", *_ancestry(store, manifest, 1), ""]
     return Group(Text("\n".join(lines)), JSON(json.dumps(shown)))
 

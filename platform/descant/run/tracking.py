@@ -23,6 +23,7 @@ from typing import Any
 from descant.artifacts.provenance import provenance
 from descant.core.errors import DependencyError, DescantError, Interrupted
 from descant.core.fingerprint import canonical, fingerprint
+from descant.core.spec import SECRET_KEY
 from descant.core.yaml_file import parse_yaml
 from descant.run.mlflow_client import Connection, answering, connect, without_credentials
 
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 
 LONGEST_PARAM = 500
 HIDDEN = "(not logged: its name looks secret)"
-_SECRET = re.compile(r"secret|token$|passw|credential|authorization|(api|access|private)_?key", re.I)
 _NOT_A_NAME = re.compile(r"[^\w\-. :/]", re.ASCII)
 
 
@@ -160,7 +160,7 @@ def as_params(spec: Mapping[str, Any]) -> dict[str, str]:
 def without_secrets(value: Any) -> Any:
     """A canonical value without what stands under a key that looks secret, and without passwords in URLs."""
     if isinstance(value, dict):
-        return {k: HIDDEN if _SECRET.search(k) else without_secrets(v) for k, v in value.items()}
+        return {k: HIDDEN if SECRET_KEY.search(k) else without_secrets(v) for k, v in value.items()}
     if isinstance(value, list):
         return [without_secrets(item) for item in value]
     return without_credentials(value) if isinstance(value, str) else value

@@ -14,11 +14,13 @@ from descant.artifacts.manifest import address_of
 from descant.artifacts.store import Artifact, Draft
 from descant.core.spec import Compute, Spec
 
+
 class Progress(Protocol):
     """Where a stage tells how far it is."""
 
     def __call__(self, done: float, total: float, unit: str, note: str = "") -> None:
         """``done`` of ``total`` units are finished; ``note`` is shown beside the rate."""
+
 
 @dataclass(frozen=True)
 class StageContext:
@@ -34,12 +36,14 @@ class StageContext:
         """Where parts are published."""
         return self.draft.folder
 
+
 @dataclass(frozen=True)
 class Outcome:
     """What a stage hands back: the names of its parts and the facts for the manifest."""
 
     names: Iterable[str]
     facts: Mapping[str, Any]
+
 
 class Stage(Spec):
     """A stage's slice of the recipe and the work it stands for."""
@@ -57,6 +61,7 @@ class Stage(Spec):
     def run(self, context: StageContext) -> Outcome:
         """Compute and publish the parts."""
         raise TypeError(f"{type(self).__name__} does not say how it runs")
+
 
 @dataclass(frozen=True)
 class Step:
@@ -79,8 +84,10 @@ class Step:
         """``stage/fingerprint`` of each input."""
         return {name: f"{step.stage.name}/{step.fingerprint}" for name, step in self.inputs.items()}
 
+
 def silent(done: float, total: float, unit: str, note: str = "") -> None:
     """A ``Progress`` that shows nothing."""
+
 
 def in_order(targets: Iterable[Step]) -> tuple[Step, ...]:
     """``targets`` and everything they need, upstream first, each address once."""

@@ -109,5 +109,3 @@ class _IndexWork:
         )
         publish(self.folder, name, build, rows=len(ids), check=lambda path: self.index.open_shard(path))
         return len(ids)
-
-

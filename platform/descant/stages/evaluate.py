@@ -55,7 +55,9 @@ class Evaluate(Stage):
         ids, vectors = read_vectors(queries)
         shards = index.names("shard-")
         sizes = {name.replace("shard", "answers"): len(ids) for name in shards}
-        map_light_parts(context, _SearchWork(context.folder, index, vectors, self.top_k), sizes, unit="queries")
+        map_light_parts(
+            context, _SearchWork(context.folder, index, vectors, self.top_k), sizes, unit="queries"
+        )
         answers = [_read_answer(context.folder / context.draft.published(name).path) for name in sizes]
         passage_ids = [
             i for name in index.names("ids-") for i in read_table(index.path(name)).column("id").to_pylist()
@@ -86,11 +88,18 @@ class Evaluate(Stage):
             suffix=".parquet",
         )
         publish(
-            context.folder, RUN, lambda path: write_run(path, hits, tag="descant"), rows=len(hits), suffix=".trec"
+            context.folder,
+            RUN,
+            lambda path: write_run(path, hits, tag="descant"),
+            rows=len(hits),
+            suffix=".trec",
         )
 
     def _facts(self, result: PerQuery, judged: dict[str, dict[str, int]], rankings: Any) -> dict[str, Any]:
-        facts: dict[str, Any] = {"judged_queries": len(judged), "queries_without_ranking": len(set(judged) - set(rankings))}
+        facts: dict[str, Any] = {
+            "judged_queries": len(judged),
+            "queries_without_ranking": len(set(judged) - set(rankings)),
+        }
         for column, name in enumerate(self.measures):
             low, high = bootstrap_interval(result.scores[:, column], seed=self.seed)
             facts |= {
@@ -139,9 +148,7 @@ class _SearchWork:
             {"scores": list(answer.scores), "rows": list(answer.rows)},
             schema=pa.schema([("scores", pa.list_(pa.float32())), ("rows", pa.list_(pa.int64()))]),
         )
-        publish(
-            self.folder, name, lambda path: write_table(table, path), rows=len(table), suffix=".parquet"
-        )
+        publish(self.folder, name, lambda path: write_table(table, path), rows=len(table), suffix=".parquet")
         return len(table)
 
 

@@ -77,7 +77,9 @@ class Fetch(Stage):
             context.progress(num_passages, num_passages, "passages")
         passages.finish()
         queries = RowCheck("queries")
-        texts = {query.id: query.text for query in put(Query, queries.unique(self.source.queries()), "queries")}
+        texts = {
+            query.id: query.text for query in put(Query, queries.unique(self.source.queries()), "queries")
+        }
         queries.finish()
         for split, judged_ids in unseen.items():
             facts[f"judged_passages_missing_{split}"] = len(judged_ids)

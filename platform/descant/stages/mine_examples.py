@@ -21,8 +21,8 @@ from descant.core.spec import Compute
 from descant.selection import AnySelector, ExamplePool, Targets
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.fetch import judgements_of, passages_by_id, queries_of, triples_of
-from descant.stages.vectors import read_vectors
 from descant.stages.map_parts import MapCompute, map_light_parts
+from descant.stages.vectors import read_vectors
 
 TARGETS_PER_PART = 8192
 IDS = pa.list_(pa.string())
@@ -58,7 +58,10 @@ class MineExamples(Stage):
         pool_size = len(work.pool_of(data).ids)
         if pool_size < self.k + 1:
             raise ConfigError(
-                "E-MINE-K", f"k = {self.k}", f"the pool holds {pool_size} examples", "Lower k, or use more data."
+                "E-MINE-K",
+                f"k = {self.k}",
+                f"the pool holds {pool_size} examples",
+                "Lower k, or use more data.",
             )
         map_light_parts(context, work, sizes, unit="queries")
         return Outcome(sizes, {"pool": pool_size, "targets": sum(sizes.values()), "k": self.k})
@@ -134,9 +137,7 @@ class _MiningWork:
             }
             tables.append(pa.table(columns))
         table = pa.concat_tables(tables)
-        publish(
-            self.folder, name, lambda path: write_table(table, path), rows=len(table), suffix=".parquet"
-        )
+        publish(self.folder, name, lambda path: write_table(table, path), rows=len(table), suffix=".parquet")
         return len(table)
 
     def _targets(self, ids: list[str], split: str) -> Targets:
@@ -144,9 +145,12 @@ class _MiningWork:
         relevant: list[frozenset[str]] = [frozenset()] * len(ids)
         if self.stage.leak_filter:
             judged = judgements_of(self.data, split) if split in self.stage.splits else {}
-            positives = {t.query_id: t.positive_ids for t in triples_of(self.data)} if split == "train" else {}
+            positives = (
+                {t.query_id: t.positive_ids for t in triples_of(self.data)} if split == "train" else {}
+            )
             relevant = [
-                frozenset(p for p, grade in judged.get(i, {}).items() if grade > 0) | set(positives.get(i, ()))
+                frozenset(p for p, grade in judged.get(i, {}).items() if grade > 0)
+                | set(positives.get(i, ()))
                 for i in ids
             ]
         texts = tuple(queries[i].text for i in ids)

@@ -79,7 +79,10 @@ class PairExamples(Stage):
                 rows.append(row)
         if not rows:
             raise DataError(
-                "E-PAIR-EMPTY", self.task, "no training row is left", "Nothing was trained. See the rejected rows."
+                "E-PAIR-EMPTY",
+                self.task,
+                "no training row is left",
+                "Nothing was trained. See the rejected rows.",
             )
         mined = context.inputs.get("examples")
         examples = examples_of(mined, data, "train") if mined is not None else {}
@@ -111,12 +114,12 @@ class PairExamples(Stage):
         negatives = [
             i
             for i in triple.negative_ids
-            if i in passages
-            and i not in triple.positive_ids
-            and passages[i].full_text not in relevant_texts
+            if i in passages and i not in triple.positive_ids and passages[i].full_text not in relevant_texts
         ]
         if len(negatives) < self.num_negatives:
-            return Rejected(query.id, "negatives", f"negatives_missing ({len(negatives)} of {self.num_negatives})")
+            return Rejected(
+                query.id, "negatives", f"negatives_missing ({len(negatives)} of {self.num_negatives})"
+            )
         generator = np.random.default_rng(seed_for(self.seed, "positive", query.id))
         positive = positives[int(generator.integers(len(positives)))]
 

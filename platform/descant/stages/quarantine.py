@@ -14,7 +14,10 @@ Row = TypeVar("Row")
 
 
 def encode_around_faults(
-    encode: Callable[[Sequence[Row]], np.ndarray], rows: Sequence[Row], id_of: Callable[[Row], str], where: str
+    encode: Callable[[Sequence[Row]], np.ndarray],
+    rows: Sequence[Row],
+    id_of: Callable[[Row], str],
+    where: str,
 ) -> tuple[list[str], np.ndarray, list[Rejected]]:
     """Ids and float32 [kept, dim] vectors of the rows that can be encoded, and the others with their reasons.
 

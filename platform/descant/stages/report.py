@@ -66,7 +66,9 @@ def content_of(stage: Report, inputs: Mapping[str, Artifact]) -> Content:
         warnings=_warnings(data, systems),
         changes=_changes(stage.baseline, evaluations, systems, data),
         training={name: _training_facts(artifact) for name, artifact in trained.items()},
-        losses={name: [s.loss for s in read_steps(artifact.path(STEPS))] for name, artifact in trained.items()},
+        losses={
+            name: [s.loss for s in read_steps(artifact.path(STEPS))] for name, artifact in trained.items()
+        },
         facts=_facts(data, systems[stage.baseline]),
         lineage={name: artifact.address for name, artifact in inputs.items()},
     )

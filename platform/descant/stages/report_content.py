@@ -6,7 +6,7 @@ from functools import cached_property
 
 from descant.core.measures import measure
 from descant.evaluators.evaluation import Evaluation, compare
-from descant.evaluators.statistics import NUM_RESAMPLES, Interval, PairedDifference, p_text
+from descant.evaluators.statistics import ALPHA, NUM_RESAMPLES, Interval, PairedDifference, p_text
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -128,9 +128,9 @@ class Content:
             f"Means are over all {self.num_queries:,} judged queries; a query without a ranking counts as 0. "
             f"Intervals are 95 %, by percentile bootstrap over queries with {NUM_RESAMPLES:,} resamples. "
             "p-values are by two-sided paired randomisation tests, Holm-corrected for all comparisons made "
-            f"here ({len(self.comparisons)}). “No difference shown” means that these queries cannot tell the "
-            "two apart, not that they are equal. All of this speaks of other queries of the same kind; "
-            "another training seed moves the numbers too."
+            f"here ({len(self.comparisons)}); below {ALPHA} a difference counts as shown. “No difference "
+            "shown” means that these queries cannot tell the two apart, not that they are equal. All of this "
+            "speaks of other queries of the same kind; another training seed moves the numbers too."
         )
 
 

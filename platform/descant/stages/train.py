@@ -1,6 +1,5 @@
 """Fine-tune an encoder on training rows, on Ray Train with DeepSpeed."""
 
-import shutil
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -71,7 +70,7 @@ class Train(Stage):
         publish(
             context.folder,
             STEPS,
-            lambda path: shutil.copyfile(workplace / STEP_LOG, path),
+            lambda path: path.write_bytes((workplace / STEP_LOG).read_bytes()),
             rows=result.num_steps,
             suffix=".jsonl",
         )

@@ -12,7 +12,7 @@ from descant.stages.training.settings import TrainSettings
 
 
 def order_of(tasks: list[str], **values: int) -> BatchOrder:
-    return BatchOrder(tasks, TrainSettings(method=Lora(), learning_rate=1e-3, **values))  # type: ignore[arg-type]
+    return BatchOrder(tasks, TrainSettings(method=Lora(), learning_rate=1e-3, **values))
 
 
 @settings(max_examples=40, deadline=None)

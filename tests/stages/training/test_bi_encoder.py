@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,7 +82,7 @@ def test_share_with_examples_decides_which_text_is_read(
 def test_dropout_of_the_base_is_active_only_where_it_is_asked_for(
     base_dropout: bool, differs: bool, tmp_path: Path
 ) -> None:
-    still = {"method": llama(tmp_path).settings.method, "base_dropout": base_dropout}
+    still: dict[str, Any] = {"method": llama(tmp_path).settings.method, "base_dropout": base_dropout}
     losses = []
     for seed in (1, 2):
         trainer = started(toy_training(tmp_path, **still))

@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -32,7 +33,7 @@ def train_workers() -> list[int]:
 
 
 def test_training_with_a_worker_killed_ends_like_an_undisturbed_one(local_ray: None, tmp_path: Path) -> None:
-    long = {"compute": TWO, "max_steps": 120, "num_train_epochs": 100, "save_steps": 10}
+    long: dict[str, Any] = {"compute": TWO, "max_steps": 120, "num_train_epochs": 100, "save_steps": 10}
     straight, broken = (toy_training(tmp_path / name, **long) for name in ("straight", "broken"))
     mp.spawn(work_one, (straight,), nprocs=2)
     killed: list[int] = []

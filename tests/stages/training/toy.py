@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from descant.adapters import AnyMethod, Lora
+from descant.adapters import Method, Lora
 from descant.artifacts.models import TinyModel
 from descant.models.encoder import EncoderSpec
 from descant.stages.training.loop import Trainer, Training
@@ -59,7 +59,7 @@ def toy_training(
     folder: Path,
     *,
     compute: TrainCompute | None = None,
-    method: AnyMethod | None = None,
+    method: Method | None = None,
     model: TinyModel | None = None,
     poison: str = "",
     **settings: Any,
@@ -71,19 +71,21 @@ def toy_training(
         if row["id"] == poison:
             row |= {"plain_text": f"{POISON} {row['plain_text']}", "prompt_text": POISON, "prompt_start": 0}
     path = write_rows(folder / "rows.parquet", rows)
-    values = {
+    values: dict[str, Any] = {
+        "base_dropout": True,
         "learning_rate": 2e-3,
         "global_batch": 8,
         "num_train_epochs": 20,
         "max_steps": 16,
         "save_steps": 4,
+        "method": method or Lora(r=4, lora_alpha=8),
     }
     precision = settings.pop("precision", "fp32")
     model = model or TinyModel()
     return Training(
         rows=path,
         encoder=EncoderSpec(model=model, pooling="mean", precision=precision, max_query_tokens=64),
-        settings=TrainSettings(method=method or Lora(r=4, lora_alpha=8), **(values | settings)),
+        settings=TrainSettings(**(values | settings)),
         compute=compute or TrainCompute(workers=1),
         folder=folder,
     )
@@ -92,7 +94,11 @@ def toy_training(
 def llama(folder: Path, **values: Any) -> Training:
     """A training without dropout, and with an optimiser that does not magnify rounding (a large epsilon)."""
     model = TinyModel(architecture="llama")
-    still = {"method": Lora(r=4, lora_alpha=8, lora_dropout=0.0), "adam_epsilon": 1e-3, "model": model}
+    still: dict[str, Any] = {
+        "method": Lora(r=4, lora_alpha=8, lora_dropout=0.0),
+        "adam_epsilon": 1e-3,
+        "model": model,
+    }
     return toy_training(folder, **(still | values))
 
 

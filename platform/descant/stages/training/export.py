@@ -39,7 +39,7 @@ def save_adapter(
 def tensor_digests(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
     """The sha256 of each tensor's values as float32."""
     return {
-        name: hashlib.sha256(tensor.detach().cpu().float().contiguous().numpy()).hexdigest()
+        name: hashlib.sha256(tensor.detach().cpu().float().numpy().tobytes()).hexdigest()
         for name, tensor in state.items()
     }
 

@@ -68,7 +68,7 @@ def _fit(training: Training, ray_folder: Path) -> Outcome | DescantError:
 
     compute = training.compute
     trainer = TorchTrainer(
-        _work,
+        _work,  # type: ignore[arg-type]  # the stub forgets that it may answer
         train_loop_config={"training": training},
         torch_config=TorchConfig(backend="nccl" if compute.device == "cuda" else "gloo"),
         scaling_config=_scaling(compute),
@@ -79,7 +79,7 @@ def _fit(training: Training, ray_folder: Path) -> Outcome | DescantError:
         ),
     )
     try:
-        return trainer.fit().return_value
+        return trainer.fit().return_value  # type: ignore[attr-defined]  # V2's Result has it
     except TrainingFailedError as error:
         raise _gave_up(training, error) from error
 
@@ -107,8 +107,10 @@ def _work(config: dict[str, Training]) -> Outcome | DescantError:
         return error
 
 
-def _follow(folder: Path, running: "Future[object]", on_progress: Callable[[StepReport], None]) -> None:
-    """Report new lines of the step log until the training ends; turn the first Ctrl-C into a request to stop."""
+def _follow(
+    folder: Path, running: "Future[Outcome | DescantError]", on_progress: Callable[[StepReport], None]
+) -> None:
+    """Report new lines of the step log until the training ends; make the first Ctrl-C a request to stop."""
     last_step, asked = 0, False
     while True:
         ended = running.done()

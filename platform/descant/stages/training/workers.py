@@ -27,7 +27,7 @@ def join_group(device: str) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc reuse the blocks that a step frees; giving them back costs a fifth of a step in page faults."""
+    """Have glibc reuse the blocks a step frees; giving them back costs a fifth of a step in page faults."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
