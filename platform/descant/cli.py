@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -267,11 +268,9 @@ def _fail(message: str, code: int, error: BaseException) -> None:
     console = Console(soft_wrap=True, stderr=True)
     console.print(Text(_printable(message)))
     if code not in (2, 130):
-        folder = store_root()
-        if folder.is_dir() and os.access(folder, os.W_OK):
-            path = folder / "last-error.txt"
-            path.write_text("".join(traceback.format_exception(error)))
-            console.print(Text(f"(the trace is in {path})", style="dim"))
+        path = _trace_file()
+        path.write_text("".join(traceback.format_exception(error)), "utf-8", "backslashreplace")
+        console.print(Text(f"(the trace is in {path})", style="dim"))
     sys.exit(code)
 
 
@@ -282,8 +281,20 @@ def _printable(message: str) -> str:
     )
 
 
+def _trace_file() -> Path:
+    """In the store, or where there is none to write to, a new temporary file."""
+    folder = store_root()
+    if folder.is_dir() and os.access(folder, os.W_OK):
+        return folder / "last-error.txt"
+    descriptor, path = tempfile.mkstemp(prefix="descant-error-", suffix=".txt")
+    os.close(descriptor)
+    return Path(path)
+
+
 def _store(path: Path | None) -> Store:
-    return Store(path or store_root())
+    if path is not None:
+        os.environ["DESCANT_STORE"] = str(path)  # a trace is left in the same store
+    return Store(store_root())
 
 
 def _console() -> "Console":

@@ -51,6 +51,7 @@ def test_link_that_leads_out_is_refused(tmp_path: Path) -> None:
         inside(tmp_path / "root", "link", "file")
 
 
-def test_store_at_a_url_is_refused_before_anything_is_written() -> None:
+@pytest.mark.parametrize("url", ["s3://bucket/store", Path("s3://bucket/store"), "gs://b", "file:///x"])
+def test_store_at_a_url_is_refused_before_anything_is_written(url: str | Path) -> None:
     with pytest.raises(ConfigError, match="expected a folder"):
-        Store("s3://bucket/store")
+        Store(url)

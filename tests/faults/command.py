@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+DESCANT = (sys.executable, "-m", "descant.cli")
+MEASURED = (  # a process in between, since a child's peak memory starts at that of its parent
+    "import resource, subprocess, sys; code = subprocess.call(sys.argv[2:]);"
+    "open(sys.argv[1], 'w').write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)); sys.exit(code)"
+)
 
 
 @dataclass(frozen=True)
@@ -37,26 +42,34 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
 
 def start(folder: Path, *arguments: str | Path, **variables: str) -> "subprocess.Popen[bytes]":
     """``descant`` with ``arguments``, leader of a new session; its output goes to ``folder/output.txt``."""
-    with (folder / "output.txt").open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "descant.cli", *map(str, arguments)],
-            cwd=ROOT,
-            env=environment(folder, **variables),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    return _start(folder, [*DESCANT, *map(str, arguments)], variables)
 
 
 def descant(folder: Path, *arguments: str | Path, **variables: str) -> Ended:
     """Run ``descant`` to its end."""
     started = time.monotonic()
-    process = start(folder, *arguments, **variables)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    text = (folder / "output.txt").read_text("utf-8", "backslashreplace")
-    return Ended(process.returncode, text, time.monotonic() - started, usage.ru_maxrss / 1024)
+    peak = folder / "peak.txt"
+    command = [sys.executable, "-c", MEASURED, str(peak), *DESCANT, *map(str, arguments)]
+    code = _start(folder, command, variables).wait()
+    return Ended(code, output(folder), time.monotonic() - started, int(peak.read_text()) / 1024)
+
+
+def output(folder: Path) -> str:
+    """What the last command wrote to the terminal."""
+    return (folder / "output.txt").read_text("utf-8", "backslashreplace")
+
+
+def _start(folder: Path, command: list[str], variables: dict[str, str]) -> "subprocess.Popen[bytes]":
+    with (folder / "output.txt").open("wb") as written:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment(folder, **variables),
+            stdout=written,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
 
 def assert_refused(ended: Ended, code: int, rule: str, *parts: str) -> None:

@@ -89,31 +89,31 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_recipe_with_a_fault_is_refused_before_anything_starts(name: str, tmp_path: Path) -> None:
+def test_recipe_with_a_fault_is_refused_before_anything_starts(name: str, home: Path) -> None:
     fault = FAULTS[name]
-    write_data(tmp_path / "data")
+    write_data(home / "data")
     assert RECIPE.count(f"{fault.line}\n") == 1
-    instead = fault.instead.replace("{marker}", str(tmp_path / "canary"))
-    job = write_job(tmp_path, RECIPE.replace(fault.line, instead))
-    ended = descant(tmp_path, "run", *job, AWS_SECRET_ACCESS_KEY="canary-value")
+    instead = fault.instead.replace("{marker}", str(home / "canary"))
+    job = write_job(home, RECIPE.replace(fault.line, instead))
+    ended = descant(home, "run", *job, AWS_SECRET_ACCESS_KEY="canary-value")
     assert_refused(ended, 2, fault.rule, *fault.parts)
     assert "canary-value" not in ended.text
-    assert not (tmp_path / "canary").exists()
-    assert nothing_started(tmp_path)
+    assert not (home / "canary").exists()
+    assert nothing_started(home)
     assert ended.seconds < MOST_SECONDS
     assert ended.megabytes < MOST_MEGABYTES
 
 
 @pytest.mark.parametrize("command", ["plan", "run"])
-def test_recipe_that_is_not_there_is_refused(command: str, tmp_path: Path) -> None:
-    ended = descant(tmp_path, command, tmp_path / "none.yaml")
+def test_recipe_that_is_not_there_is_refused(command: str, home: Path) -> None:
+    ended = descant(home, command, home / "none.yaml")
     assert_refused(ended, 2, "E-CFG-FILE", "none.yaml", "there is no such file", "Check the path")
 
 
-def test_rate_without_a_dot_reaches_the_plan_as_a_number(tmp_path: Path) -> None:
-    write_data(tmp_path / "data")
-    with_dot = descant(tmp_path, "plan", *write_job(tmp_path, RECIPE.replace("1.0e-3", "1.0e-5")))
-    without = descant(tmp_path, "plan", *write_job(tmp_path, RECIPE.replace("1.0e-3", "1e-5")))
+def test_rate_without_a_dot_reaches_the_plan_as_a_number(home: Path) -> None:
+    write_data(home / "data")
+    with_dot = descant(home, "plan", *write_job(home, RECIPE.replace("1.0e-3", "1.0e-5")))
+    without = descant(home, "plan", *write_job(home, RECIPE.replace("1.0e-3", "1e-5")))
     assert (with_dot.code, without.code) == (0, 0)
     assert with_dot.text == without.text
 
@@ -127,10 +127,10 @@ def test_rate_without_a_dot_reaches_the_plan_as_a_number(tmp_path: Path) -> None
     ids=["6 200 MB", "6 UTF-16"],
 )
 def test_file_that_is_no_utf_8_text_of_sane_size_is_refused_in_little_memory(
-    write: Callable[[Path], object], rule: str, parts: tuple[str, ...], tmp_path: Path
+    write: Callable[[Path], object], rule: str, parts: tuple[str, ...], home: Path
 ) -> None:
-    write(tmp_path / "recipe.yaml")
-    ended = descant(tmp_path, "plan", tmp_path / "recipe.yaml")
+    write(home / "recipe.yaml")
+    ended = descant(home, "plan", home / "recipe.yaml")
     assert_refused(ended, 2, rule, "recipe.yaml", *parts)
     assert ended.megabytes < MOST_MEGABYTES
     assert ended.seconds < MOST_SECONDS
@@ -166,22 +166,22 @@ COMBINATIONS = {
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)
-def test_impossible_combination_is_refused_by_the_plan(name: str, tmp_path: Path) -> None:
+def test_impossible_combination_is_refused_by_the_plan(name: str, home: Path) -> None:
     recipe, compute, (rule, *parts) = COMBINATIONS[name]
-    write_data(tmp_path / "data")
-    ended = descant(tmp_path, "plan", *write_job(tmp_path, recipe, compute))
+    write_data(home / "data")
+    ended = descant(home, "plan", *write_job(home, recipe, compute))
     assert_refused(ended, 2, rule, *parts)
-    assert nothing_started(tmp_path)
+    assert nothing_started(home)
     assert ended.seconds < MOST_SECONDS
 
 
-def test_unfinished_training_of_the_edited_recipe_is_not_left_behind_unsaid(tmp_path: Path) -> None:
-    write_data(tmp_path / "data")
-    job = write_job(tmp_path)
-    folder = _half_done_training(tmp_path, job[0])
+def test_unfinished_training_of_the_edited_recipe_is_not_left_behind_unsaid(home: Path) -> None:
+    write_data(home / "data")
+    job = write_job(home)
+    folder = _half_done_training(home, job[0])
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    edited = write_job(tmp_path, RECIPE.replace("1.0e-3", "2.0e-3").replace("seed: 17", "seed: 18"))
-    ended = descant(tmp_path, "run", *edited)
+    edited = write_job(home, RECIPE.replace("1.0e-3", "2.0e-3").replace("seed: 17", "seed: 18"))
+    ended = descant(home, "run", *edited)
     assert_refused(
         ended,
         2,
@@ -192,7 +192,7 @@ def test_unfinished_training_of_the_edited_recipe_is_not_left_behind_unsaid(tmp_
         "Undo the change to resume it, or add --accept-drift",
     )
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-    assert not list((tmp_path / "tmp").iterdir())
+    assert not list((home / "tmp").iterdir())
     assert ended.seconds < MOST_SECONDS
 
 
@@ -210,18 +210,18 @@ HOSTILE_ARGUMENTS = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_ARGUMENTS)
-def test_hostile_argument_is_refused_with_a_message_that_can_be_shown(name: str, tmp_path: Path) -> None:
+def test_hostile_argument_is_refused_with_a_message_that_can_be_shown(name: str, home: Path) -> None:
     arguments, rule, parts = HOSTILE_ARGUMENTS[name]
-    write_data(tmp_path / "data")
-    ended = descant(tmp_path, "plan", *write_job(tmp_path), *arguments)
+    write_data(home / "data")
+    ended = descant(home, "plan", *write_job(home), *arguments)
     assert_refused(ended, 2, rule, *parts)
     assert all(letter.isprintable() or letter == "\n" for letter in ended.text)
 
 
 @pytest.mark.parametrize("command", ["show", "verify"])
 @pytest.mark.parametrize("name", ["../../etc", "/etc", "a\nb"])
-def test_fingerprint_that_leads_elsewhere_is_refused(command: str, name: str, tmp_path: Path) -> None:
-    ended = descant(tmp_path, command, name)
+def test_fingerprint_that_leads_elsewhere_is_refused(command: str, name: str, home: Path) -> None:
+    ended = descant(home, command, name)
     assert_refused(ended, 2, "E-STORE-FIND", "0 results match", "descant show")
 
 
@@ -256,10 +256,10 @@ OVERRIDES = st.lists(
 @example(text=f"job: finetune_retriever\nseed: {'9' * 299}", overrides=[])
 @example(text="job: finetune_retriever\ntask: &a x\nseed: *a", overrides=[])
 def test_any_text_and_any_override_gives_a_recipe_or_an_error_for_the_user(
-    text: str, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, overrides: list[str], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    path = tmp_path / "recipe.yaml"
+    path = home / "recipe.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     started = time.thread_time()
     try:

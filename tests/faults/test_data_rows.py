@@ -21,9 +21,9 @@ MOST_SECONDS = 10
 Damage = Callable[[Path], object]
 
 
-def fetch(folder: Path, *, strict: bool = False) -> Artifact:
+def fetch(folder: Path, *, passages_per_part: int = 20, strict: bool = False) -> Artifact:
     """The result of the fetch stage over ``folder/data``."""
-    stage = Fetch(source=Beir(path=str(folder / "data")), passages_per_part=20, strict=strict)
+    stage = Fetch(source=Beir(path=str(folder / "data")), passages_per_part=passages_per_part, strict=strict)
     step = Step("fetch", stage)
     store = Store(folder / "store")
     with store.draft("fetch", stage.version, step.fingerprint, "fetch", stage, {}) as draft:
@@ -99,18 +99,18 @@ PLAN_TIME: dict[str, tuple[Damage, int, str, tuple[str, ...]]] = {
         lambda data: packed(data, lambda b: b[:40]),
         3,
         "E-DATA-GZIP",
-        ("corpus.jsonl.gz", "Nothing was"),
+        ("corpus.jsonl.gz", "Nothing of it was kept", "Fetch the file again"),
     ),
 }
 
 
 @pytest.mark.parametrize("name", PLAN_TIME)
-def test_data_that_cannot_be_right_is_refused_by_the_plan(name: str, tmp_path: Path) -> None:
+def test_data_that_cannot_be_right_is_refused_by_the_plan(name: str, home: Path) -> None:
     damage, code, rule, parts = PLAN_TIME[name]
-    damage(write_data(tmp_path / "data"))
-    ended = descant(tmp_path, "plan", *write_job(tmp_path))
+    damage(write_data(home / "data"))
+    ended = descant(home, "plan", *write_job(home))
     assert_refused(ended, code, rule, *parts)
-    assert nothing_started(tmp_path)
+    assert nothing_started(home)
     assert ended.seconds < MOST_SECONDS
 
 
@@ -140,9 +140,9 @@ def test_passage_of_50_mb_on_one_line_is_kept_whole(tmp_path: Path) -> None:
 BAD_BYTES = {
     "17 invalid UTF-8": (b'{"_id": "p30", "text": "caf\xe9"}\n', "invalid_utf8", "corpus.jsonl:31 (byte "),
     "17 NUL": (b'{"_id": "p30", "text": "a\x00b"}\n', "nul_byte", "corpus.jsonl:31 (byte "),
-    "17 escaped NUL": (b'{"_id": "p30", "text": "a\\u0000b"}\n', "nul_byte", "corpus.jsonl:31"),
-    "17 lone surrogate": (b'{"_id": "p30", "text": "a\\ud800b"}\n', "invalid_utf8", "corpus.jsonl:31"),
-    "21 bad line": (b'{"_id": "p30", "text": \n', "invalid_json", "corpus.jsonl:31"),
+    "17 escaped NUL": (b'{"_id": "p30", "text": "a\\u0000b"}\n', "invalid_unicode", "corpus.jsonl:31"),
+    "17 lone surrogate": (b'{"_id": "p30", "text": "a\\ud800b"}\n', "invalid_unicode", "corpus.jsonl:31"),
+    "21 bad line": (b'{"_id": "p30", "text": \n', "broken_json", "corpus.jsonl:31"),
 }
 
 
@@ -218,12 +218,12 @@ REFUSED: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
     "21 more bad lines than a tenth": (
         lambda data: [corpus_line(data, i, b"{\n") for i in range(30, 37)],
         "E-DATA-REJECTS",
-        ("passages", "7 of 60 rows", "invalid_json 7", "at most 6", "corpus.jsonl:30"),
+        ("passages", "7 of 60 rows", "broken_json 7", "at most 6", "corpus.jsonl:30"),
     ),
     "21 bad checksum": (
         lambda data: packed(data, lambda b: b[:-8] + bytes(4) + b[-4:]),
         "E-DATA-GZIP",
-        ("corpus.jsonl.gz", "Nothing was"),
+        ("corpus.jsonl.gz", "Nothing of it was kept", "Fetch the file again"),
     ),
     "22 text after texts is a number": (
         lambda data: corpus_line(data, 31, passage(30, text=3)),
@@ -232,8 +232,8 @@ REFUSED: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
     ),
     "23 decompression bomb": (
         lambda data: packed(data, lambda b: gzip.compress(b'{"_id": "' + b"x" * (80 << 20))),
-        "E-DATA-GZIP",
-        ("corpus.jsonl.gz", "200"),
+        "E-DATA-RATIO",
+        ("corpus.jsonl.gz", "the limit is 200 to 1"),
     ),
 }
 
@@ -266,7 +266,7 @@ def test_odd_ids_survive_the_store_unchanged(tmp_path: Path) -> None:
 def test_cut_last_line_is_quarantined_and_one_of_10_000_is_tolerated(tmp_path: Path) -> None:
     path = write_data(tmp_path / "data", passages=10_000) / "corpus.jsonl"
     path.write_bytes(path.read_bytes()[:-10])
-    result = fetch(tmp_path)
+    result = fetch(tmp_path, passages_per_part=5_000)
     assert [row.where for row in result.manifest.rejected] == ["corpus.jsonl:10000"]
     assert len(kept_passages(result)) == 9_999
 
@@ -288,12 +288,12 @@ def test_corrected_data_is_another_result_and_the_refused_one_is_not_in_its_way(
 
 
 @pytest.mark.ray
-def test_run_that_fails_in_fetch_ends_with_exit_3_its_message_and_a_trace_in_a_file(tmp_path: Path) -> None:
-    corpus_line(write_data(tmp_path / "data"), 31, passage(30, text=3))
-    ended = descant(tmp_path, "run", *write_job(tmp_path))
+def test_run_that_fails_in_fetch_ends_with_exit_3_its_message_and_a_trace_in_a_file(home: Path) -> None:
+    corpus_line(write_data(home / "data"), 31, passage(30, text=3))
+    ended = descant(home, "run", *write_job(home))
     assert_refused(ended, 3, "E-DATA-TYPE", "corpus.jsonl:31", "integer", "string")
-    trace = tmp_path / "store/last-error.txt"
+    trace = home / "store/last-error.txt"
     assert f"the trace is in {trace}" in " ".join(ended.text.split())
     assert "Traceback" in trace.read_text()
-    assert list(Store(tmp_path / "store").all()) == []
-    assert not list((tmp_path / "tmp").glob("descant-ray-*"))
+    assert list(Store(home / "store").all()) == []
+    assert not list((home / "tmp").glob("descant-ray-*"))

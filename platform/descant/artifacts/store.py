@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from descant.core.errors import BusyError, ConfigError, IntegrityError
 from descant.core.fingerprint import canonical, file_digest
 
 log = logging.getLogger(__name__)
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""``s3://`` and the like; a path object has already made one slash of the two."""
 
 _verified: dict[tuple[str, int, int], str] = {}
 
@@ -122,7 +126,7 @@ class Store:
     """All results under one folder."""
 
     def __init__(self, root: Path | str) -> None:
-        if "://" in str(root):
+        if _URL.match(str(root)):
             raise ConfigError(
                 "E-STORE-URL",
                 str(root),

@@ -73,8 +73,7 @@ class Beir(RetrievalSource):
             best_first = sorted(graded, key=lambda pair: pair[0])
             yield Triple(query_id, tuple(passage_id for _, passage_id in best_first), ())
 
-    def check(self) -> None:
-        """Refuse an empty folder by name, then check as every source does."""
+    def _require_files(self) -> None:
         folder = expanded(self.path)
         if folder.is_dir() and next(folder.iterdir(), None) is None:
             raise DataError(
@@ -83,7 +82,7 @@ class Beir(RetrievalSource):
                 "0 rows, the folder is empty",
                 "Nothing was started. Check the path.",
             )
-        super().check()
+        super()._require_files()
 
     def _existing(self, name: str) -> Path:
         """The plain file or its gzip twin; with neither, the plain name for the message."""

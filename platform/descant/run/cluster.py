@@ -1,5 +1,6 @@
 """Reaching Ray: the cluster that RAY_ADDRESS names, or one started here with token authentication on."""
 
+import contextlib
 import logging
 import os
 import secrets
@@ -10,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from descant.core.errors import DependencyError, PolicyError
+from descant.artifacts.lease import LEASE, lease
+from descant.core.errors import BusyError, DependencyError, PolicyError
 from descant.run.profile import RayCompute
 
 UNSAFE = (
@@ -25,6 +27,10 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # the driver's C++ log goes to the terminal
 }
+
+HOME_PREFIX = "descant-ray-"
+MOST_TEMPORARY_BYTES = 22
+"""A longer temporary folder makes the paths of Ray's sockets longer than the 107 bytes that Linux allows."""
 
 
 @contextmanager
@@ -62,25 +68,41 @@ def _cluster(address: str) -> Iterator[None]:
 
 @contextmanager
 def _started(compute: RayCompute) -> Iterator[None]:
-    home = Path(tempfile.mkdtemp(prefix="descant-ray-"))
-    if "RAY_AUTH_MODE" not in os.environ:
-        _write_token(home)
-    import ray  # reads the token's environment as it is imported
+    with _home() as home:
+        if "RAY_AUTH_MODE" not in os.environ:
+            _write_token(home)
+        import ray  # reads the token's environment as it is imported
 
+        try:
+            ray.init(
+                address="local",
+                num_cpus=compute.num_cpus,
+                object_store_memory=compute.object_store_megabytes << 20,
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                _temp_dir=str(home),
+            )
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _home() -> Iterator[Path]:
+    """A folder for one Ray, mode 0700, gone afterwards; those of drivers that were killed are removed first."""
+    temporary = Path(tempfile.gettempdir())
+    if len(os.fsencode(temporary)) > MOST_TEMPORARY_BYTES:
+        temporary = Path("/tmp")
+    for left in temporary.glob(f"{HOME_PREFIX}*/{LEASE}"):
+        with contextlib.suppress(BusyError, PermissionError), lease(left.parent):
+            shutil.rmtree(left.parent, ignore_errors=True)
+    home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX, dir=temporary))
     try:
-        ray.init(
-            address="local",
-            num_cpus=compute.num_cpus,
-            object_store_memory=compute.object_store_megabytes << 20,
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            _temp_dir=str(home),
-        )
-        yield
+        with lease(home):
+            yield home
     finally:
-        ray.shutdown()
         shutil.rmtree(home, ignore_errors=True)
 
 

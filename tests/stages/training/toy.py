@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from descant.adapters import Method, Lora
+from descant.adapters import Lora, Method
 from descant.artifacts.models import TinyModel
 from descant.models.encoder import EncoderSpec
 from descant.stages.training.loop import Trainer, Training
