@@ -268,9 +268,10 @@ def _fail(message: str, code: int, error: BaseException) -> None:
     console = Console(soft_wrap=True, stderr=True)
     console.print(Text(_printable(message)))
     if code not in (2, 130):
-        path = _trace_file()
-        path.write_text("".join(traceback.format_exception(error)), "utf-8", "backslashreplace")
-        console.print(Text(f"(the trace is in {path})", style="dim"))
+        path = _trace_file(code)
+        if path is not None:
+            path.write_text("".join(traceback.format_exception(error)), "utf-8", "backslashreplace")
+            console.print(Text(f"(the trace is in {path})", style="dim"))
     sys.exit(code)
 
 
@@ -281,11 +282,13 @@ def _printable(message: str) -> str:
     )
 
 
-def _trace_file() -> Path:
-    """In the store, or where there is none to write to, a new temporary file."""
+def _trace_file(code: int) -> Path | None:
+    """In the store; where there is none, a temporary file for our own bugs and nothing for the rest."""
     folder = store_root()
     if folder.is_dir() and os.access(folder, os.W_OK):
         return folder / "last-error.txt"
+    if code != 1:
+        return None
     descriptor, path = tempfile.mkstemp(prefix="descant-error-", suffix=".txt")
     os.close(descriptor)
     return Path(path)

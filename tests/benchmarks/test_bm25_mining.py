@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.benchmarks.figures import report
+
 K, REPEATS, GOAL = 5, 5, 1.2
 QUERIES = Path(__file__).parents[2] / "jobs" / "data" / "arc_easy" / "queries.jsonl"
 
@@ -77,23 +79,18 @@ def test_bm25_selection_against_bare_bm25s(tmp_path: Path, capsys: pytest.Captur
     queries.write_text(json.dumps(texts))
     figures = {"bare bm25s": measured(BARE, queries), "descant": measured(OURS, queries)}
     ratio = figures["descant"]["seconds"] / figures["bare bm25s"]["seconds"]
-    with capsys.disabled():
-        lines = [f"\n{'k = 5 of ' + str(len(texts)):<20}{'seconds':>10}{'peak MiB':>10}{'added MiB':>11}"]
-        for name, row in figures.items():
-            lines.append(
-                f"{name:<20}{row['seconds']:>10.3f}{row['peak_mib']:>10.0f}{row['added_mib']:>11.1f}"
-            )
-        lines.append(f"{'ratio':<20}{ratio:>10.2f}   (goal: at most {GOAL})")
-        sys.stdout.write("\n".join(lines) + "\n")
-    if "DESCANT_BENCH_OUT" in os.environ:
-        result = {
-            "benchmark": "bm25_mining",
-            "queries": len(texts),
-            "k": K,
-            "ratio": ratio,
-            "figures": figures,
+    rows = [
+        {
+            "system": name,
+            "CPU seconds": round(row["seconds"], 3),
+            "peak MiB": round(row["peak_mib"]),
+            "added MiB": round(row["added_mib"], 1),
+            "ratio": round(row["seconds"] / figures["bare bm25s"]["seconds"], 2),
         }
-        with (Path(os.environ["DESCANT_BENCH_OUT"]) / "bm25_mining.jsonl").open("a") as stream:
-            stream.write(json.dumps(result) + "\n")
+        for name, row in figures.items()
+    ]
+    notes = [f"{ratio:.2f} times the processor time of bare bm25s (goal: at most {GOAL}), best of {REPEATS}."]
+    with capsys.disabled():
+        report("bm25", f"Choosing {K} BM25 examples for each of {len(texts):,} queries", rows, notes)
     assert figures["descant"]["columns"] == K
     assert ratio <= GOAL

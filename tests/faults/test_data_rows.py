@@ -48,6 +48,12 @@ def corpus_line(folder: Path, number: int, row: object) -> None:
     path.write_bytes(b"".join(lines))
 
 
+def corpus_lines(folder: Path, numbers: range, row: bytes) -> None:
+    """Replace several lines of the corpus by ``row``."""
+    for number in numbers:
+        corpus_line(folder, number, row)
+
+
 def packed(folder: Path, change: Callable[[bytes], bytes]) -> None:
     """The corpus as a gzip file whose bytes were changed."""
     path = folder / "corpus.jsonl"
@@ -68,9 +74,24 @@ PLAN_TIME: dict[str, tuple[Damage, int, str, tuple[str, ...]]] = {
         "E-DATA-EMPTY",
         ("corpus.jsonl", "0 rows"),
     ),
-    "14 header only": (lambda data: write_qrels(data / "qrels/test.tsv", []), 3, "E-DATA-EMPTY", ("test.tsv", "0 rows")),
-    "14 no folder": (lambda data: data.rename(data.with_name("moved")), 2, "E-SRC-PATH", ("/data", "Nothing was started")),
-    "14 no judgements": (lambda data: (data / "qrels/test.tsv").unlink(), 2, "E-SRC-PATH", ("qrels/test.tsv",)),
+    "14 header only": (
+        lambda data: write_qrels(data / "qrels/test.tsv", []),
+        3,
+        "E-DATA-EMPTY",
+        ("test.tsv", "0 rows"),
+    ),
+    "14 no folder": (
+        lambda data: data.rename(data.with_name("moved")),
+        2,
+        "E-SRC-PATH",
+        ("/data", "Nothing was started"),
+    ),
+    "14 no judgements": (
+        lambda data: (data / "qrels/test.tsv").unlink(),
+        2,
+        "E-SRC-PATH",
+        ("qrels/test.tsv",),
+    ),
     "22 missing column": (
         lambda data: write_lines(data / "corpus.jsonl", [{"_id": "p0", "body": "x"}]),
         3,
@@ -117,7 +138,9 @@ def test_data_that_cannot_be_right_is_refused_by_the_plan(name: str, home: Path)
 def test_empty_and_blank_passages_are_quarantined_by_id(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", passages=100)
     blank = {30: "", 31: "   ", 32: "\t\n", 33: "\u2003", 34: None}
-    write_lines(data / "corpus.jsonl", [passage(i, **({"text": blank[i]} if i in blank else {})) for i in range(100)])
+    write_lines(
+        data / "corpus.jsonl", [passage(i, **({"text": blank[i]} if i in blank else {})) for i in range(100)]
+    )
     result = fetch(tmp_path)
     kept = kept_passages(result)
     check_history(
@@ -171,7 +194,7 @@ STRESS = (
     "e\u0301 and é",
     "zero\u200bwidth\ufeff",
     "\U00020000\U0002a6d6 CJK",
-    "ıIİi",
+    "ıIİi",  # noqa: RUF001 (dotless i)
     "line\u2028separator\x85next",
 )
 
@@ -204,7 +227,11 @@ REFUSED: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
         "E-DATA-TYPE",
         ("corpus.jsonl:31", "integer", "never converted"),
     ),
-    "20 null": (lambda data: corpus_line(data, 31, passage(30, _id=None)), "E-DATA-TYPE", ("corpus.jsonl:31", "null")),
+    "20 null": (
+        lambda data: corpus_line(data, 31, passage(30, _id=None)),
+        "E-DATA-TYPE",
+        ("corpus.jsonl:31", "null"),
+    ),
     "20 newline": (
         lambda data: corpus_line(data, 31, passage(30, _id="a\nb")),
         "E-DATA-ID",
@@ -216,7 +243,7 @@ REFUSED: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
         ("corpus.jsonl:31", "1 to 512 bytes"),
     ),
     "21 more bad lines than a tenth": (
-        lambda data: [corpus_line(data, i, b"{\n") for i in range(30, 37)],
+        lambda data: corpus_lines(data, range(30, 37), b"{\n"),
         "E-DATA-REJECTS",
         ("passages", "7 of 60 rows", "broken_json 7", "at most 6", "corpus.jsonl:30"),
     ),

@@ -5,7 +5,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-WORDS = ("water", "cell", "energy", "light", "heat", "force", "earth", "sun", "plant", "animal", "air", "rock")
+WORDS = (
+    "water",
+    "cell",
+    "energy",
+    "light",
+    "heat",
+    "force",
+    "earth",
+    "sun",
+    "plant",
+    "animal",
+    "air",
+    "rock",
+)
 
 RECIPE = """\
 job: finetune_retriever

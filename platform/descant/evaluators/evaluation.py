@@ -20,6 +20,14 @@ class Evaluation:
     scores: Mapping[str, np.ndarray]
     """By measure: float64 [queries], in the order of ``query_ids``."""
 
+    def by_query(self) -> dict[str, dict[str, float]]:
+        """``{query id: {measure: score}}``."""
+        columns = [self.scores[name].tolist() for name in self.scores]
+        rows = zip(*columns, strict=True)
+        return {
+            i: dict(zip(self.scores, row, strict=True)) for i, row in zip(self.query_ids, rows, strict=True)
+        }
+
     def mean(self, measure: str) -> float:
         """Over all judged queries."""
         return float(np.mean(self.scores[measure]))

@@ -99,10 +99,13 @@ def _home() -> Iterator[Path]:
         with contextlib.suppress(BusyError, PermissionError), lease(left.parent):
             shutil.rmtree(left.parent, ignore_errors=True)
     home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX, dir=temporary))
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(home)  # for Ray's processes, which leave their own temporary folders behind
     try:
         with lease(home):
             yield home
     finally:
+        os.environ.pop("TMPDIR") if before is None else os.environ.update(TMPDIR=before)
         shutil.rmtree(home, ignore_errors=True)
 
 

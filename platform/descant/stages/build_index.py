@@ -15,7 +15,7 @@ from descant.core.spec import Compute
 from descant.indexes import AnyIndex
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.map_parts import MapCompute, map_light_parts
-from descant.stages.vectors import read_vectors
+from descant.stages.vectors import read_vectors, weights_of
 
 SHARED = "shared"
 
@@ -52,7 +52,13 @@ class BuildIndex(Stage):
         sizes = {f"shard-{number:05d}": count for number, count in enumerate(rows)}
         map_light_parts(context, work, sizes, unit="vectors")
         names = [*sizes, *(name.replace("shard", "ids") for name in sizes), *([SHARED] if shared else [])]
-        return Outcome(names, {"rows": sum(rows), "shards": len(shards), "encoder": vectors.manifest.spec})
+        facts = {
+            "rows": sum(rows),
+            "shards": len(shards),
+            "encoder": vectors.manifest.spec,
+            "weights": weights_of(vectors),
+        }
+        return Outcome(names, facts)
 
     def _shards(self, vectors: Artifact) -> list[list[str]]:
         """Names of the vector parts that go into each shard."""

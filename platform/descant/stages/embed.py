@@ -17,7 +17,7 @@ from descant.artifacts.tables import read_table, vector_table, vectors_of, write
 from descant.core.errors import IntegrityError
 from descant.core.records import Passage, Query, Rejected
 from descant.core.spec import Compute
-from descant.models.encode import Encoder, load_encoder
+from descant.models.encode import TOKENS_PER_BATCH, Encoder, load_encoder
 from descant.models.encoder import EncoderSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.fetch import judgements_of, passages_of, queries_of

@@ -23,7 +23,7 @@ from descant.indexes.merge import Answer, merge
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.fetch import judgements_of
 from descant.stages.map_parts import MapCompute, map_light_parts
-from descant.stages.vectors import read_vectors
+from descant.stages.vectors import read_vectors, weights_of
 
 SCORES, RUN = "scores", "run"
 
@@ -112,8 +112,9 @@ class Evaluate(Stage):
 
 def check_same_encoder(index: Artifact, queries: Artifact) -> None:
     """Raise IntegrityError, naming the fields, when index and queries were not made by the same encoder."""
-    passages, asked = index.manifest.facts["encoder"], queries.manifest.spec["encoder"]
-    shared = ("model", "pooling", "attention", "precision")
+    passages = {**index.manifest.facts["encoder"], "weights": index.manifest.facts.get("weights")}
+    asked = {**queries.manifest.spec["encoder"], "weights": weights_of(queries)}
+    shared = ("model", "pooling", "attention", "precision", "weights")
     differing = [name for name in shared if passages[name] != asked[name]]
     if differing:
         found = "; ".join(f"{name}: {passages[name]} and {asked[name]}" for name in differing)

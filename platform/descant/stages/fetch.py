@@ -1,8 +1,8 @@
 """Read an outside data set once into parts: passages, queries, judgements per split, and training triples.
 
 Rows that cannot be used are quarantined with their reason; identical duplicates are dropped and counted; everything a
-later reader should know about the data (training queries that are also test queries, judged passages that do not
-exist) is counted here and kept in the manifest.
+later reader should know about the data (training queries that are also test queries, judged passages and queries that
+do not exist) is counted here and kept in the manifest.
 """
 
 from collections.abc import Iterable, Iterator
@@ -84,6 +84,9 @@ class Fetch(Stage):
         for split, judged_ids in unseen.items():
             facts[f"judged_passages_missing_{split}"] = len(judged_ids)
             facts[f"judged_passages_missing_{split}_first"] = sorted(judged_ids)[:20]
+            without_text = asked[split] - set(texts)
+            facts[f"judged_queries_missing_{split}"] = len(without_text)
+            facts[f"judged_queries_missing_{split}_first"] = sorted(without_text)[:20]
         facts["triples"] = len(put(Triple, self.source.triples(), "triples"))
         facts |= {"passages": num_passages, "queries": len(texts), "splits": list(self.source.splits())}
         facts["duplicates_dropped"] = passages.duplicates + queries.duplicates

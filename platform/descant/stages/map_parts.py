@@ -19,6 +19,9 @@ from descant.stages.base import StageContext
 
 log = logging.getLogger(__name__)
 
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
+"""Makes glibc keep what a batch frees for the next one: faulting its pages in anew costs about 5 % of an encoding."""
+
 
 class MapCompute(Compute):
     """How a mapped stage is spread over the cluster."""
@@ -73,7 +76,7 @@ def map_parts(
     compute = context.compute
     if not isinstance(compute, MapCompute):
         raise TypeError(f"map_parts needs MapCompute, got {type(compute).__name__}")
-    missing = context.draft.missing(sizes)
+    missing = sorted(context.draft.missing(sizes), key=lambda name: -sizes[name])  # no long wait for a last one
     total = sum(sizes.values())
     done = total - sum(sizes[name] for name in missing)
     if len(missing) < len(sizes):
@@ -126,7 +129,7 @@ def _mapped(build: Callable[[], PartWorker], names: list[str], compute: MapCompu
             ),
             num_cpus=compute.cpus,
             num_gpus=compute.gpus or None,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(compute.threads)}},
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(compute.threads), **KEEP_MEMORY}},
             max_restarts=2,
             max_task_retries=2,
         )

@@ -1,5 +1,6 @@
-"""Write the report of a comparison: one HTML page, and the same table as Markdown."""
+"""Write the report of a comparison: one HTML page, the same as Markdown, and beside them what it was computed from."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -7,7 +8,7 @@ from typing import ClassVar
 from descant.artifacts.commit import publish
 from descant.artifacts.store import Artifact
 from descant.core.measures import measure
-from descant.data.trec import read_run
+from descant.data.trec import read_run, write_scores
 from descant.evaluators.evaluation import Evaluation, largest_changes
 from descant.evaluators.ranking import first_relevant_ranks
 from descant.stages.base import Outcome, Stage, StageContext
@@ -28,7 +29,6 @@ class Report(Stage):
     """Compare systems on one task. Inputs: ``data``, ``system: NAME`` evaluations, ``trained: NAME`` trainings."""
 
     name: ClassVar[str] = "report"
-    version: ClassVar[int] = 1
 
     task: str
     """What was asked, in a word."""
@@ -40,13 +40,18 @@ class Report(Stage):
     """Draws the bootstrap samples and sign flips."""
 
     def run(self, context: StageContext) -> Outcome:
-        """Publish ``report``: ``report.html`` and ``report.md``."""
+        """Publish ``report``: the pages, and for each system a TREC run and a table of its scores by query."""
         content = content_of(self, context.inputs)
+        systems = _named(context.inputs, SYSTEM)
 
         def write(path: Path) -> None:
             path.mkdir()
             (path / "report.html").write_text(html_report(content), "utf-8")
             (path / "report.md").write_text(markdown_report(content), "utf-8")
+            for evaluation in content.evaluations:
+                name = _file_name(evaluation.system)
+                (path / f"{name}.trec").write_bytes(systems[evaluation.system].path(RUN).read_bytes())
+                write_scores(path / f"{name}.tsv", evaluation.by_query())
 
         publish(context.folder, REPORT, write, rows=0)
         return Outcome([REPORT], {"systems": len(content.evaluations), "queries": content.num_queries})
@@ -72,6 +77,10 @@ def content_of(stage: Report, inputs: Mapping[str, Artifact]) -> Content:
         facts=_facts(data, systems[stage.baseline]),
         lineage={name: artifact.address for name, artifact in inputs.items()},
     )
+
+
+def _file_name(system: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", system.lower()).strip("-")
 
 
 def _named(inputs: Mapping[str, Artifact], prefix: str) -> dict[str, Artifact]:

@@ -13,3 +13,8 @@ def read_vectors(encoded: Artifact, names: Sequence[str] | None = None) -> tuple
     wanted = encoded.names("vectors-") if names is None else names
     parts = [vectors_of(read_table(encoded.path(name))) for name in wanted]
     return [i for ids, _ in parts for i in ids], np.concatenate([rows for _, rows in parts])
+
+
+def weights_of(encoded: Artifact) -> str:
+    """Whose weights encoded it: the address of a training, or ``base``."""
+    return encoded.manifest.inputs.get("model", "base")
