@@ -9,9 +9,9 @@ Paper: arXiv:2410.20088. Only the query side carries examples; document vectors 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from descant.core.measures import MeasureName
 from descant.core.spec import Spec
@@ -97,6 +97,14 @@ class FinetuneRetriever(Job):
     """Refuse data with training queries in the test split, instead of reporting them."""
     register_as: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")
     """Name in the model registry; not registered if left out."""
+
+    @model_validator(mode="after")
+    def _splits_are_there(self) -> Self:
+        needed = ("test",) if self.train_on else ("train", "test")
+        missing = [split for split in needed if split not in self.data.splits()]
+        if missing:
+            raise ValueError(f"data of kind {self.data.kind} has no {' and no '.join(missing)} split")
+        return self
 
     def steps(self) -> Mapping[str, Step]:
         """One evaluation per system, and the report over them."""

@@ -176,9 +176,13 @@ def export(
 ) -> None:
     """Write a registered model as a PEFT folder, a merged Hugging Face folder or for sentence-transformers."""
     from descant.run.export import export as export_folder
+    from descant.run.main import NOISE
+    from descant.run.quiet import noise_in
     from descant.run.registry import retriever_folder
 
-    written = export_folder(retriever_folder(source, _store(store)), target, form)
+    where = _store(store)
+    with noise_in(where.root / NOISE):
+        written = export_folder(retriever_folder(source, where), target, form)
     _console().print(f"wrote {written}", highlight=False)
 
 

@@ -1,6 +1,6 @@
 """The program of the reference: ``SentenceTransformer.encode`` on all cores, its model loaded and warm.
 
-    python -m tests.benchmarks.encode_with_library <model folder> <texts.json> <max tokens> <batch size> <device>
+Arguments: model folder, file of texts (JSON), most tokens of a text, batch size, device.
 """
 
 import json

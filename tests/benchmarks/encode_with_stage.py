@@ -1,8 +1,7 @@
 """The program of ours: the embed stage over a fetched corpus, from a bare process to vectors read back.
 
-    python -m tests.benchmarks.encode_with_stage <BEIR folder> <store> <max tokens> <safe | unsafe>
-
-``unsafe`` leaves out what protects the parts: fsync, digests and reading them back.
+Arguments: BEIR folder, store, most tokens of a text, and ``safe`` or ``unsafe``, which leaves out what protects
+the parts: fsync, digests and reading them back.
 """
 
 import hashlib
@@ -10,6 +9,7 @@ import json
 import os
 import sys
 import time
+from types import ModuleType
 from typing import Any
 
 from descant.artifacts import commit, store
@@ -30,10 +30,14 @@ from tests.pipeline import made
 def without_safety() -> None:
     """Publish parts and read them without fsync, digests and checks, from here on in this process."""
     safe: Any = embed.publish
-    embed.publish = lambda *arguments, check, **named: safe(*arguments, **named)
-    os.fsync = lambda descriptor: None
-    commit.file_digest = lambda path: hashlib.sha256(str(path).encode()).hexdigest()
-    store.check_files = lambda *arguments: None
+    replacements: list[tuple[ModuleType, str, Any]] = [
+        (embed, "publish", lambda *arguments, check, **named: safe(*arguments, **named)),
+        (os, "fsync", lambda descriptor: None),
+        (commit, "file_digest", lambda path: hashlib.sha256(str(path).encode()).hexdigest()),
+        (store, "check_files", lambda *arguments: None),
+    ]
+    for module, name, replacement in replacements:
+        setattr(module, name, replacement)
 
 
 def main(folder: str, root: str, max_tokens: str, safety: str) -> None:

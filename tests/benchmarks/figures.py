@@ -106,7 +106,10 @@ def report(name: str, title: str, rows: Sequence[Row], notes: Sequence[str], **d
 
 
 def _cells(rows: Sequence[Row]) -> list[list[str]]:
-    shown = [[f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
+    shown = [
+        [f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row.values()]
+        for row in rows
+    ]
     return [list(rows[0]), *shown]
 
 
@@ -114,9 +117,7 @@ def _aligned(rows: Sequence[Row]) -> list[str]:
     cells = _cells(rows)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
-        )
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
         for row in cells
     ]
 

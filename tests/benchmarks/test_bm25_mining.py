@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.benchmarks.figures import report
+from tests.benchmarks.figures import Row, report
 
 K, REPEATS, GOAL = 5, 5, 1.2
 QUERIES = Path(__file__).parents[2] / "jobs" / "data" / "arc_easy" / "queries.jsonl"
@@ -79,7 +79,7 @@ def test_bm25_selection_against_bare_bm25s(tmp_path: Path, capsys: pytest.Captur
     queries.write_text(json.dumps(texts))
     figures = {"bare bm25s": measured(BARE, queries), "descant": measured(OURS, queries)}
     ratio = figures["descant"]["seconds"] / figures["bare bm25s"]["seconds"]
-    rows = [
+    rows: list[Row] = [
         {
             "system": name,
             "CPU seconds": round(row["seconds"], 3),

@@ -81,9 +81,7 @@ def row(system: str, figures: dict[str, Any], baseline: float, *, seconds: float
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "max_tokens", "most"), [("scifact", 256, 5000), ("arc-easy", 256, 10654)]
-)
+@pytest.mark.parametrize(("name", "max_tokens", "most"), [("scifact", 256, 5000), ("arc-easy", 256, 10654)])
 def test_embed_stage_against_sentence_transformers(
     name: str, max_tokens: int, most: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,7 +99,9 @@ def test_embed_stage_against_sentence_transformers(
     rows += [
         row("descant embed, first run", first, baseline),
         row("descant embed, second run", second, baseline),
-        row("  the better one with Ray's start", ours, baseline, seconds=ours["seconds"] + ours["ray_seconds"]),
+        row(
+            "  the better one with Ray's start", ours, baseline, seconds=ours["seconds"] + ours["ray_seconds"]
+        ),
         row("  without fsync, digest, read-back", unsafe, baseline),
     ]
     cost, num_parts = seconds_of_safety(tmp_path / "parts"), -(-ours["documents"] // ROWS_PER_PART)
@@ -116,7 +116,9 @@ def test_embed_stage_against_sentence_transformers(
     ]
     with capsys.disabled():
         title = f"Embedding {ours['documents']:,} documents of {name}, {max_tokens} tokens, MiniLM (fp32)"
-        report(f"embed-{name}", title, rows, notes, first=first, second=second, unsafe=unsafe, library=library)
+        report(
+            f"embed-{name}", title, rows, notes, first=first, second=second, unsafe=unsafe, library=library
+        )
     assert ours["documents"] == default["documents"]
     assert share <= SAFETY_GOAL
 

@@ -27,7 +27,9 @@ TOKENS_PER_BATCH = (8_192, 32_768, 131_072)
 def documents() -> list[Passage]:
     """Made-up documents of 20 to 300 words, so that lengths vary as they do in corpora."""
     rng = np.random.default_rng(0)
-    words = np.array(["water", "cell", "energy", "protein", "acid", "blood", "growth", "mutation", "of", "the"])
+    words = np.array(
+        ["water", "cell", "energy", "protein", "acid", "blood", "growth", "mutation", "of", "the"]
+    )
     lengths = rng.integers(20, 300, NUM_DOCUMENTS)
     return [Passage(str(i), "", " ".join(rng.choice(words, length))) for i, length in enumerate(lengths)]
 

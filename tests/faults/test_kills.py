@@ -36,8 +36,8 @@ ray: {num_cpus: 4}
 embed: {workers: 2, cpus: 0.9, threads: 1}
 train: {workers: 2, zero: 1}
 """
-GRACE_SECONDS = 60
-"""Ray's agents look for their parent every half minute."""
+GRACE_SECONDS = 120
+"""Two agents of a dead Ray try to reach it for a minute before they end; its other processes take seconds."""
 
 
 class Home:
@@ -119,13 +119,11 @@ def test_killed_driver_and_the_same_command_again_give_the_same_results(
 ) -> None:
     first = disturbed.start()
     kill_when(first, lambda: len(disturbed.entries()) >= 5)
-    assert left_after(first.pid, seconds=GRACE_SECONDS) == {}
     before = disturbed.entries()
 
     second = disturbed.start()
     kill_when(second, lambda: disturbed.steps() >= 7)
     assert "taking over" in output(disturbed.folder)
-    assert left_after(second.pid, seconds=GRACE_SECONDS) == {}
     assert_kept(before, disturbed)
     seen = disturbed.steps()
 
@@ -133,7 +131,7 @@ def test_killed_driver_and_the_same_command_again_give_the_same_results(
     assert "done before" in disturbed.finish(third)
     assert_resumed(disturbed, seen)
     assert_same(golden, disturbed)
-    assert left_after(third.pid, seconds=GRACE_SECONDS) == {}
+    assert [left_after(session, seconds=GRACE_SECONDS) for session in disturbed.sessions] == [{}, {}, {}]
     assert not disturbed.ray_folders(), "what killed drivers left of Ray must not pile up"
 
 

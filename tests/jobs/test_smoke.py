@@ -115,6 +115,7 @@ def test_training_rows_and_test_prompts_of_a_query_are_byte_equal(finished: tupl
     mined = labelled(store, "mine examples for strategyqa-facts train")
     rows = read_table(labelled(store, "strategyqa-facts rows with examples").path("rows")).to_pylist()[:20]
     examples, queries = examples_of(mined, data, "train"), queries_of(data)
+    assert all(row["num_examples"] == 2 for row in rows)
     encoder = load("models:/strategyqa-tiny/1", store).encoder
     for row in rows:
         fitted = encoder.prompt_queries([queries[row["id"]].text], [examples[row["id"]]])[0]

@@ -1,7 +1,9 @@
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 
 from descant.artifacts.models import FolderModel, TinyModel
 from descant.core.errors import ConfigError, IntegrityError
@@ -97,3 +99,17 @@ def test_retriever_with_a_flipped_adapter_byte_is_refused(
 def test_folder_without_settings_is_no_retriever(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"encoder\.json"):
         load_retriever(tmp_path)
+
+
+def test_retriever_with_all_weights_trained_loads_from_its_own_files(tmp_path: Path) -> None:
+    spec = EncoderSpec.model_validate({"model": {"kind": "tiny"}, "pooling": "mean"})
+    trained = load_encoder(spec)
+    with torch.no_grad():
+        for parameter in trained.model.parameters():
+            parameter.mul_(1.5)
+    cast("Any", trained.model).save_pretrained(tmp_path / "whole")
+    save_retriever(tmp_path / "retriever", spec, adapter=tmp_path / "whole")
+    found = load_retriever(tmp_path / "retriever").encode_documents(["light and heat"])
+    expected = trained.encode_passages([Passage("", "", "light and heat")])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert not np.allclose(found, load_encoder(spec).encode_passages([Passage("", "", "light and heat")]), atol=1e-3)

@@ -148,7 +148,11 @@ def write_subset(whole: Path, folder: Path) -> Path:
     write_json_lines(folder / "corpus.jsonl", [row for row in corpus if row["_id"] in kept])
     queries = [row for row in json_lines(whole / "queries.jsonl") if row["_id"] in chosen]
     write_json_lines(folder / "queries.jsonl", queries)
-    lines = [f"{query}\t{document}\t{grade}" for query in sorted(chosen) for document, grade in grades[query].items()]
+    lines = [
+        f"{query}\t{document}\t{grade}"
+        for query in sorted(chosen)
+        for document, grade in grades[query].items()
+    ]
     (folder / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines, ""]), "utf-8")
     return folder
 
@@ -168,7 +172,9 @@ def test_scifact_subset_scores_as_with_sentence_transformers(
     scifact: Path, local_ray: None, tmp_path: Path
 ) -> None:
     folder = write_subset(scifact, tmp_path / "subset")
-    assert_same(through_the_pipeline(folder, Store(tmp_path / "store")), through_sentence_transformers(folder))
+    assert_same(
+        through_the_pipeline(folder, Store(tmp_path / "store")), through_sentence_transformers(folder)
+    )
 
 
 @pytest.mark.slow

@@ -85,7 +85,9 @@ def test_more_passages_asked_than_there_are_is_refused(store: Store) -> None:
         made(evaluated(Exact(), top_k=2000), store, Profile())
 
 
-@pytest.mark.parametrize("selector", [Lexical(), Uniform(seed=3), Dense()], ids=lambda selector: selector.kind)
+@pytest.mark.parametrize(
+    "selector", [Lexical(), Uniform(seed=3), Dense()], ids=lambda selector: selector.kind
+)
 def test_mined_examples_are_k_others_and_leak_nothing(selector: Selector, store: Store) -> None:
     data = fetched()
     inputs = {"data": data}
@@ -100,7 +102,11 @@ def test_mined_examples_are_k_others_and_leak_nothing(selector: Selector, store:
     for row in mined_rows(results["mine"]):
         assert len(set(row["example_ids"])) == 3
         assert row["query_id"] not in row["example_ids"]
-        own = positives.get(row["query_id"], set()) if row["split"] == "train" else set(relevant[row["query_id"]])
+        own = (
+            positives.get(row["query_id"], set())
+            if row["split"] == "train"
+            else set(relevant[row["query_id"]])
+        )
         shown = [positives[i] for i in row["example_ids"]]
         assert not any(own & passages for passages in shown)
         assert all(p in positives[i] for i, p in zip(row["example_ids"], row["passage_ids"], strict=True))
@@ -122,7 +128,12 @@ def test_most_similar_example_stands_next_to_the_query(store: Store) -> None:
     examples = examples_of(results["mine"], results["fetch"], "train")
     for row in read_table(results["pair"].path("rows")).to_pylist()[:20]:
         least, most = examples[row["id"]]
-        assert 0 <= row["prompt_text"].index(least.query) < row["prompt_text"].rindex(most.query) < row["prompt_start"]
+        assert (
+            0
+            <= row["prompt_text"].index(least.query)
+            < row["prompt_text"].rindex(most.query)
+            < row["prompt_start"]
+        )
         assert row["prompt_text"][row["prompt_start"] :] == row["plain_text"][row["plain_start"] :]
 
 
@@ -131,7 +142,7 @@ def test_k_beyond_the_pool_is_refused_with_both_numbers(store: Store, tmp_path: 
 
     write_beir(tmp_path / "small", num_passages=8, num_queries=4)
     data = Step("fetch", Fetch(source=Beir(path=str(tmp_path / "small"))))
-    with pytest.raises(ConfigError, match="k = 5.*the pool holds 2 examples"):
+    with pytest.raises(ConfigError, match=r"k = 5.*the pool holds 2 examples"):
         made(Step("mine", MineExamples(selector=Lexical(), k=5, seed=1), {"data": data}), store, Profile())
 
 
@@ -148,7 +159,10 @@ def test_queries_and_index_of_different_encoders_are_refused_with_the_fields(sto
 
 def test_passage_vectors_are_shared_by_all_query_prompts() -> None:
     prompted = ENCODER.model_copy(
-        update={"prompt": ENCODER.prompt.model_copy(update={"query": "Find: {query}"}), "max_query_tokens": 99}
+        update={
+            "prompt": ENCODER.prompt.model_copy(update={"query": "Find: {query}"}),
+            "max_query_tokens": 99,
+        }
     )
     data = fetched()
 

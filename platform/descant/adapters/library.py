@@ -48,8 +48,13 @@ class PeftMethod(Method):
         return get_peft_model_state_dict(cast("Any", model), state_dict=state, save_embedding_layers=False)
 
     def save(self, model: torch.nn.Module, folder: Path, state: dict[str, torch.Tensor]) -> None:
-        """Write ``adapter_config.json`` and ``adapter_model.safetensors``."""
-        cast("Any", model).save_pretrained(folder, state_dict=state, save_embedding_layers=False)
+        """Write ``adapter_config.json`` and ``adapter_model.safetensors``, the same bytes for the same adapter."""
+        adapted = cast("Any", model)
+        for config in adapted.peft_config.values():
+            for name, value in vars(config).items():
+                if isinstance(value, set):  # would be written in the order of this process's hash seed
+                    setattr(config, name, sorted(value))
+        adapted.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
 
 
 class LowRank(PeftMethod):

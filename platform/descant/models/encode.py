@@ -118,7 +118,9 @@ class Encoder:
 
 
 def load_encoder(spec: EncoderSpec, *, adapter: Path | None = None, device: str = "cpu") -> Encoder:
-    """The encoder of ``spec`` on ``device``, with the PEFT adapter of folder ``adapter`` where one is given.
+    """The encoder of ``spec`` on ``device``, with the weights of folder ``adapter`` where one is given.
+
+    That folder is a PEFT adapter, or a whole model where all weights were trained.
 
     An adapter of a kind of our own must have been imported before. Raises PolicyError and IntegrityError
     for adapter files that are no safetensors, and whatever ``load_model`` raises.
@@ -131,10 +133,20 @@ def load_encoder(spec: EncoderSpec, *, adapter: Path | None = None, device: str 
     )
     if adapter is None:
         return Encoder(spec, model, tokenizer)
+    if not (adapter / "adapter_config.json").is_file():  # all weights were trained
+        model.load_state_dict(whole_state(adapter))
+        return Encoder(spec, model, tokenizer)
     from peft import PeftModel
 
     adapted = PeftModel.from_pretrained(model, adapter, is_trainable=False, torch_device=device)
     return Encoder(spec, adapted.eval(), tokenizer)
+
+
+def whole_state(folder: Path) -> "dict[str, Tensor]":
+    """All tensors of a folder's safetensors files, by name."""
+    from safetensors.torch import load_file
+
+    return {name: tensor for path in weight_files(folder) for name, tensor in load_file(path).items()}
 
 
 def forward_pooled(model: "Module", batch: "Mapping[str, Tensor]", spec: EncoderSpec) -> "Tensor":

@@ -43,9 +43,7 @@ def tiny_model(architecture: Architecture, seed: int, *, vocab_size: int) -> "Pr
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(seed, "tiny model", architecture))
-        model: Any = AutoModel.from_config(  # type: ignore[no-untyped-call]
-            config, attn_implementation="sdpa"
-        )
+        model: Any = AutoModel.from_config(config, attn_implementation="sdpa")
     ready: PreTrainedModel = model.eval()
     return ready
 
@@ -60,7 +58,7 @@ def tiny_tokenizer(architecture: Architecture) -> "PreTrainedTokenizerFast":
     else:
         specials = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
         backend = _byte_level(list(specials.values()))
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **specials)  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **specials)
 
 
 def _wordpiece(specials: list[str]) -> Any:

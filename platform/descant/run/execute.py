@@ -5,7 +5,7 @@ import json
 import logging
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,8 +19,8 @@ from descant.run.job import Recipe, Results
 from descant.run.plan import Plan, PlannedStep
 from descant.run.profile import Profile
 from descant.run.progress import Display
-from descant.run.tracking import JobRun
-from descant.stages.base import StageContext
+from descant.run.tracking import JobRun, Run
+from descant.stages.base import Metrics, StageContext
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,11 @@ def execute(
 
     Raises whatever a stage raises; finished parts and steps stay, and the same call resumes.
     """
-    with _stoppable(), contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         if plan.missing:
             display.starting_ray()
             stack.enter_context(ray_session(profile.ray))
+        stack.enter_context(_stoppable())  # after Ray, which installs a handler of its own
         done: dict[str, Artifact] = {}
         for number, item in enumerate(plan.steps, start=1):
             artifact = store.find(item.step.stage.name, item.step.fingerprint)
@@ -85,13 +86,21 @@ def _run_step(
         if finished is not None:  # another run finished it while this one waited for the lease
             return finished
         _note_draft(draft.folder, recipe, step.label, step.stage)
-        context = StageContext(draft, inputs, profile.for_stage(step.stage), progress)
+        compute = profile.for_stage(step.stage)
+        context = StageContext(draft, inputs, compute, progress, _metrics_to(stage_run))
         outcome = step.stage.run(context)
         artifact = draft.finish(outcome.names, outcome.facts)
         seconds = time.monotonic() - started
         stage_run.metrics({"seconds": seconds, **_numbers(artifact.manifest.facts)})
         log.info("%s: %s in %.1f s", step.label, artifact.address, seconds)
     return artifact
+
+
+def _metrics_to(stage_run: Run) -> Metrics:
+    def metrics(values: Mapping[str, float], step: int) -> None:
+        stage_run.metrics(values, step=step)
+
+    return metrics
 
 
 def _note_draft(folder: Path, recipe: Recipe, label: str, stage: Any) -> None:

@@ -22,6 +22,17 @@ class Progress(Protocol):
         """``done`` of ``total`` units are finished; ``note`` is shown beside the rate."""
 
 
+class Metrics(Protocol):
+    """Where a stage leaves the figures of a step while it runs."""
+
+    def __call__(self, values: Mapping[str, float], step: int) -> None:
+        """``values`` by name, at ``step``."""
+
+
+def untracked(values: Mapping[str, float], step: int) -> None:
+    """``Metrics`` that go nowhere."""
+
+
 @dataclass(frozen=True)
 class StageContext:
     """What a stage may use while it runs."""
@@ -30,6 +41,7 @@ class StageContext:
     inputs: Mapping[str, Artifact]
     compute: Compute
     progress: Progress
+    metrics: Metrics = untracked
 
     @property
     def folder(self) -> Path:

@@ -110,7 +110,7 @@ class _IndexWork:
             self.folder,
             name.replace("shard", "ids"),
             lambda path: write_table(table, path),
-            rows=len(ids),
+            rows=0,
             suffix=".parquet",
         )
         publish(self.folder, name, build, rows=len(ids), check=lambda path: self.index.open_shard(path))

@@ -31,7 +31,7 @@ QUERIES_PER_PART = 256
 class EmbedCompute(MapCompute):
     """How encoding is spread."""
 
-    tokens_per_batch: int = Field(1024, ge=64)
+    tokens_per_batch: int = Field(TOKENS_PER_BATCH, ge=64)
     """Padded tokens in one batch: about 1,024 on a CPU core, many more on a GPU."""
 
 

@@ -20,7 +20,7 @@ from descant.stages.base import StageContext
 log = logging.getLogger(__name__)
 
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
-"""Makes glibc keep what a batch frees for the next one: faulting its pages in anew costs about 5 % of an encoding."""
+"""Makes glibc keep the memory that a batch frees for the next one: new pages cost about 5 % of an encoding."""
 
 
 class MapCompute(Compute):
@@ -76,7 +76,8 @@ def map_parts(
     compute = context.compute
     if not isinstance(compute, MapCompute):
         raise TypeError(f"map_parts needs MapCompute, got {type(compute).__name__}")
-    missing = sorted(context.draft.missing(sizes), key=lambda name: -sizes[name])  # no long wait for a last one
+    # The longest go first, so that no actor waits long for another's last one.
+    missing = sorted(context.draft.missing(sizes), key=lambda name: -sizes[name])
     total = sum(sizes.values())
     done = total - sum(sizes[name] for name in missing)
     if len(missing) < len(sizes):

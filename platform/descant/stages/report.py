@@ -17,8 +17,7 @@ from descant.stages.fetch import judgements_of, queries_of
 from descant.stages.report_content import Content, Fact, QueryChange
 from descant.stages.report_page import html_report
 from descant.stages.report_table import markdown_report
-from descant.stages.train import STEPS
-from descant.stages.training.step_log import read_steps
+from descant.stages.train import losses_of
 
 REPORT = "report"
 SYSTEM, TRAINED = "system: ", "trained: "
@@ -71,9 +70,7 @@ def content_of(stage: Report, inputs: Mapping[str, Artifact]) -> Content:
         warnings=_warnings(data, systems),
         changes=_changes(stage.baseline, evaluations, systems, data),
         training={name: _training_facts(artifact) for name, artifact in trained.items()},
-        losses={
-            name: [s.loss for s in read_steps(artifact.path(STEPS))] for name, artifact in trained.items()
-        },
+        losses={name: losses_of(artifact) for name, artifact in trained.items()},
         facts=_facts(data, systems[stage.baseline]),
         lineage={name: artifact.address for name, artifact in inputs.items()},
     )
@@ -149,6 +146,8 @@ def _training_facts(artifact: Artifact) -> dict[str, Fact]:
         "optimiser steps": facts["steps"],
         "rows per step": settings["global_batch"],
         "learning rate": settings["learning_rate"],
+        "examples per row": facts["examples_per_row"],
+        "rows per second": facts["rows_per_second"],
         "seconds": facts["training_seconds"],
     }
 

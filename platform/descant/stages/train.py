@@ -1,19 +1,23 @@
 """Fine-tune an encoder on training rows, on Ray Train with DeepSpeed."""
 
+import json
 import time
+from dataclasses import asdict
 from pathlib import Path
+from statistics import mean, median
 from typing import ClassVar
 
 import pyarrow as pa
 
 from descant.artifacts.commit import publish
+from descant.artifacts.store import Artifact
 from descant.artifacts.tables import read_table, write_table
 from descant.core.spec import Compute
 from descant.models.encoder import EncoderSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.pair_examples import ROWS
 from descant.stages.training.settings import TrainCompute, TrainSettings, plan_batches
-from descant.stages.training.step_log import StepReport
+from descant.stages.training.step_log import StepReport, read_steps
 
 RETRIEVER, STEPS = "retriever", "steps"
 WORKPLACE = "training"
@@ -58,8 +62,13 @@ class Train(Stage):
         tasks = [task for table in tables for task in table.column("task").to_pylist()]
         num_steps = BatchOrder(tasks, self.settings).num_steps
 
+        rates = []
+
         def report(figures: StepReport) -> None:
             context.progress(figures.step, num_steps, "steps", f"loss {figures.loss:.4f}")
+            values = asdict(figures)
+            context.metrics(values, values.pop("step"))
+            rates.append(figures.rows_per_second)
 
         result = run_training(training, report)
 
@@ -70,7 +79,7 @@ class Train(Stage):
         publish(
             context.folder,
             STEPS,
-            lambda path: path.write_bytes((workplace / STEP_LOG).read_bytes()),
+            lambda path: _write_curve(workplace / STEP_LOG, path),
             rows=result.num_steps,
             suffix=".jsonl",
         )
@@ -79,5 +88,22 @@ class Train(Stage):
             "resumed_at": result.resumed_at,
             "trainable_parameters": result.trainable_parameters,
             "training_seconds": round(time.monotonic() - started, 1),
+            "rows_per_second": round(median(rates), 2),
+            "examples_per_row": round(
+                mean(n for table in tables for n in table.column("num_examples").to_pylist()), 2
+            ),
         }
         return Outcome([RETRIEVER, STEPS], facts)
+
+
+def losses_of(training: Artifact) -> list[float]:
+    """The loss of each step of a ``train`` result."""
+    lines = training.path(STEPS).read_text("utf-8").splitlines()
+    return [float(json.loads(line)["loss"]) for line in lines]
+
+
+def _write_curve(log: Path, path: Path) -> None:
+    """Every step without its rate: what stays the same when the same training runs again."""
+    figures = [asdict(step) for step in read_steps(log)]
+    kept = [{name: value for name, value in step.items() if name != "rows_per_second"} for step in figures]
+    path.write_text("".join(json.dumps(step) + "\n" for step in kept), "utf-8")

@@ -54,7 +54,7 @@ class TrainSettings(Spec):
     max_grad_norm: float = Field(1.0, gt=0)
     """Norm above which the gradient of a step is scaled down."""
     seed: int = Field(0, ge=0)
-    """Seed of row order, choice of rows with examples, adapter start and dropout."""
+    """Seed of row order, choice of rows with examples, adapter start and dropout; the job's where it is left out."""
     save_steps: int = Field(50, ge=1)
     """Optimiser steps between checkpoints."""
 

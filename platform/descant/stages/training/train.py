@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from descant.core.errors import DescantError, ResourceError
+from descant.core.errors import DescantError, Interrupted, ResourceError
 from descant.stages.training.batches import BatchOrder
 from descant.stages.training.loop import STEPS, STOP, Outcome, Training, train
 from descant.stages.training.rows import read_rows
@@ -122,7 +122,7 @@ def _follow(
             if ended:
                 return
             time.sleep(POLL_SECONDS)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Interrupted):
             if asked:
                 raise
             asked = True
