@@ -27,7 +27,9 @@ def test_adapter_saved_under_another_hash_seed_is_the_same_bytes(kind: str, tmp_
     for seed in ("1", "2"):
         folder = tmp_path / seed
         subprocess.run(
-            [sys.executable, "-c", SAVE, kind, str(folder)], env={**os.environ, "PYTHONHASHSEED": seed}, check=True
+            [sys.executable, "-c", SAVE, kind, str(folder)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
         )
         digests.append({name: file_digest(path) for name, path in files_of(folder).items()})
     assert "adapter_config.json" in digests[0]

@@ -106,10 +106,7 @@ def report(name: str, title: str, rows: Sequence[Row], notes: Sequence[str], **d
 
 
 def _cells(rows: Sequence[Row]) -> list[list[str]]:
-    shown = [
-        [f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row.values()]
-        for row in rows
-    ]
+    shown = [[value if isinstance(value, str) else f"{value:,}" for value in row.values()] for row in rows]
     return [list(rows[0]), *shown]
 
 

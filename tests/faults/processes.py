@@ -38,12 +38,14 @@ def kill_when(process: "subprocess.Popen[bytes]", condition: Callable[[], bool],
     return named[victim]
 
 
-def left_after(session: int, *, seconds: float) -> dict[int, str]:
-    """Processes of ``session`` that are still there after at most ``seconds``."""
+def left_after(session: int, *, seconds: float, name: str = "") -> dict[int, str]:
+    """Processes of ``session``, those called ``name``, that are still there after at most ``seconds``."""
     deadline = time.monotonic() + seconds
-    while (left := processes(session)) and time.monotonic() < deadline:
+    while True:
+        left = {pid: line for pid, line in processes(session).items() if line.startswith(name)}
+        if not left or time.monotonic() > deadline:
+            return left
         time.sleep(0.2)
-    return left
 
 
 def end(session: int) -> None:

@@ -124,8 +124,9 @@ def test_killed_driver_and_the_same_command_again_give_the_same_results(
     second = disturbed.start()
     kill_when(second, lambda: disturbed.steps() >= 7)
     assert "taking over" in output(disturbed.folder)
+    assert left_after(second.pid, seconds=GRACE_SECONDS, name="ray::RayTrainWorker") == {}
     assert_kept(before, disturbed)
-    seen = disturbed.steps()
+    seen = disturbed.steps()  # workers go on for a moment without their driver
 
     third = disturbed.start()
     assert "done before" in disturbed.finish(third)

@@ -167,5 +167,5 @@ def forward_pooled(model: "Module", batch: "Mapping[str, Tensor]", spec: Encoder
 def vector_faults(vectors: np.ndarray) -> dict[int, str]:
     """The rows of float32 [n, dim] that are no unit vectors: {row: ``nonfinite`` or ``zero_norm``}."""
     norms = np.linalg.norm(vectors, axis=1)
-    faults = {int(i): "nonfinite" for i in np.flatnonzero(~np.isfinite(norms))}
-    return faults | {int(i): "zero_norm" for i in np.flatnonzero(np.abs(norms - 1) > 0.01)}
+    faults = {int(i): "zero_norm" for i in np.flatnonzero(np.abs(norms - 1) > 0.01)}
+    return faults | {int(i): "nonfinite" for i in np.flatnonzero(~np.isfinite(norms))}

@@ -22,11 +22,12 @@ def encode_around_faults(
     """Ids and float32 [kept, dim] vectors of the rows that can be encoded, and the others with their reasons.
 
     A row whose encoding raises is found by bisection, so it costs its batch a few repetitions and nothing else; rows
-    whose vector is not finite or has no length are left out as ``nonfinite`` and ``zero_norm``.
+    whose vector is not finite or has no length are left out as ``nonfinite`` and ``zero_norm``. Where no row
+    can be encoded, ``dim`` is 1.
     """
     good, failed = _bisect(encode, rows)
     kept, rejected = [], [Rejected(id_of(row), where, reason) for row, reason in failed]
-    vectors = np.concatenate([part for _, part in good]) if good else np.zeros((0, 0), np.float32)
+    vectors = np.concatenate([part for _, part in good]) if good else np.zeros((0, 1), np.float32)
     encoded = [row for part, _ in good for row in part]
     faults = vector_faults(vectors) if encoded else {}
     for i, row in enumerate(encoded):
