@@ -112,4 +112,6 @@ def test_retriever_with_all_weights_trained_loads_from_its_own_files(tmp_path: P
     found = load_retriever(tmp_path / "retriever").encode_documents(["light and heat"])
     expected = trained.encode_passages([Passage("", "", "light and heat")])
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert not np.allclose(found, load_encoder(spec).encode_passages([Passage("", "", "light and heat")]), atol=1e-3)
+    assert not np.allclose(
+        found, load_encoder(spec).encode_passages([Passage("", "", "light and heat")]), atol=1e-3
+    )

@@ -133,7 +133,9 @@ class _Work:
         def check(path: Path) -> None:
             _, stored = vectors_of(read_table(path))
             if stored.shape != vectors.shape or not np.isfinite(stored).all():
-                raise IntegrityError("E-EMB-READBACK", name, "the stored vectors differ", "Run the same command.")
+                raise IntegrityError(
+                    "E-EMB-READBACK", name, "the stored vectors differ", "Run the same command."
+                )
 
         table = vector_table(ids, vectors)
         publish(

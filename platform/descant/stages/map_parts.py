@@ -108,7 +108,9 @@ def map_light_parts(
         context.progress(rows, rows, unit, "1/1 parts")
 
 
-def _mapped(build: Callable[[], PartWorker], names: list[str], compute: MapCompute) -> Iterable[dict[str, Any]]:
+def _mapped(
+    build: Callable[[], PartWorker], names: list[str], compute: MapCompute
+) -> Iterable[dict[str, Any]]:
     if not names:
         return
     import ray
@@ -118,16 +120,15 @@ def _mapped(build: Callable[[], PartWorker], names: list[str], compute: MapCompu
     settings = DataContext.get_current()
     settings.max_errored_blocks = -1
     settings.enable_progress_bars = False
+    actor: Any = _Actor  # Ray's annotation knows functions only
     rows = ray.data.from_items([{"name": name} for name in names], override_num_blocks=len(names))
     with warnings.catch_warnings():
         # Ray Data retries crashed actors for ever unless told otherwise, and has no other place to say so.
         warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
         results = rows.map(
-            _Actor,
+            actor,
             fn_constructor_args=(build,),
-            compute=ActorPoolStrategy(
-                size=min(compute.workers, len(names)), max_tasks_in_flight_per_actor=1
-            ),
+            compute=ActorPoolStrategy(size=min(compute.workers, len(names)), max_tasks_in_flight_per_actor=1),
             num_cpus=compute.cpus,
             num_gpus=compute.gpus or None,
             runtime_env={"env_vars": {"OMP_NUM_THREADS": str(compute.threads), **KEEP_MEMORY}},
@@ -137,9 +138,7 @@ def _mapped(build: Callable[[], PartWorker], names: list[str], compute: MapCompu
     yield from results.iter_rows()
 
 
-def _raise(
-    lost: list[str], failures: list[tuple[str, str, str]], total: int, context: StageContext
-) -> None:
+def _raise(lost: list[str], failures: list[tuple[str, str, str]], total: int, context: StageContext) -> None:
     """Report what was lost, with the exit code of the first known cause."""
     summary = f"{len(lost)} of {total} parts failed"
     remedy = f"The other {total - len(lost)} are kept; run the same command to resume."

@@ -12,7 +12,8 @@ def read_vectors(encoded: Artifact, names: Sequence[str] | None = None) -> tuple
     """Ids and float32 [rows, dim] of the parts ``names``, of all by default, in their order."""
     wanted = encoded.names("vectors-") if names is None else names
     parts = [vectors_of(read_table(encoded.path(name))) for name in wanted]
-    filled = [rows for _, rows in parts if len(rows)]  # a part whose rows were all left out knows no dimension
+    # a part whose rows were all left out knows no dimension
+    filled = [rows for _, rows in parts if len(rows)]
     return [i for ids, _ in parts for i in ids], np.concatenate(filled or [parts[0][1]])
 
 
