@@ -29,7 +29,7 @@ ENVIRONMENT = {
 }
 
 HOME_PREFIX = "descant-ray-"
-MOST_TEMPORARY_BYTES = 18
+MOST_TEMPORARY_BYTES = 14
 """A longer temporary folder makes the paths of Ray's sockets longer than the 107 bytes that Linux allows."""
 
 
