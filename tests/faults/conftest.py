@@ -26,4 +26,4 @@ def shared_home() -> Iterator[Path]:
 
 def new_home() -> Path:
     """An empty folder directly under ``/tmp``."""
-    return Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))
+    return Path(tempfile.mkdtemp(prefix="d", dir="/tmp"))

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from mlflow import MlflowClient
 
 from descant.core.errors import ConfigError
 from descant.run.job import load_recipe
@@ -18,6 +20,7 @@ from tests.faults.tiny_job import COMPUTE, RECIPE, write_data, write_job
 
 MOST_SECONDS = 10  # 0.6 on an idle core; the machine that tests may be busy with other things
 MOST_MEGABYTES = 300
+FUZZ_CASES = int(os.environ.get("DESCANT_FUZZ_CASES", "500"))
 
 
 class Fault(NamedTuple):
@@ -237,6 +240,25 @@ def test_unfinished_training_of_the_edited_recipe_is_not_left_behind_unsaid(home
     assert ended.seconds < MOST_SECONDS
 
 
+@pytest.mark.slow
+@pytest.mark.ray
+def test_beginning_anew_is_on_record_and_keeps_both(home: Path) -> None:
+    write_data(home / "data")
+    folder = _half_done_training(home, write_job(home)[0])
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    edited = write_job(home, RECIPE.replace("1.0e-3", "2.0e-3"), COMPUTE)
+    ended = descant(home, "run", *edited, "--accept-drift")
+    assert ended.code == 0, ended.text
+    assert f"begun anew train/{folder.name} stays unfinished" in " ".join(ended.text.split())
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    client = MlflowClient(f"sqlite:///{home / 'store/mlflow.db'}")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    (parent,) = client.search_runs(experiments, "tags.`drift.unfinished` LIKE 'train/%'")
+    assert parent.data.tags["drift.unfinished"] == f"train/{folder.name}"
+    assert parent.data.tags["drift.changes"] == "settings.learning_rate: 0.001 -> 0.002"
+    assert (home / "store" / parent.data.tags["drift.begun_anew"] / "manifest.json").is_file()
+
+
 HOSTILE_ARGUMENTS = {
     "override without a value": (["--set", "seed"], "E-CFG-SET", ("expected KEY=VALUE", "Write --set a.b=c")),
     "override of nothing": (["--set", "=1"], "E-CFG-SET", ("expected KEY=VALUE",)),
@@ -297,7 +319,7 @@ OVERRIDES = st.lists(
 )
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=FUZZ_CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=YAML_TEXTS, overrides=OVERRIDES)
 @example(text="job: [a]", overrides=[])
 @example(text="job: {a: b}", overrides=[])

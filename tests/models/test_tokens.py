@@ -46,6 +46,12 @@ def test_row_whose_target_was_cut_away_pools_nothing() -> None:
     assert (row.first, row.last) == (0, 0)
 
 
+@pytest.mark.parametrize(("max_tokens", "is_cut"), [(5, True), (6, False), (7, False)])
+def test_row_knows_whether_its_text_was_cut(max_tokens: int, is_cut: bool) -> None:
+    (row,) = token_rows(BERT, [PromptedText("the sun is water", 0)], max_tokens=max_tokens, pooling="mean")
+    assert row.is_cut is is_cut
+
+
 def test_no_texts_give_no_rows() -> None:
     assert token_rows(BERT, [], max_tokens=4, pooling="mean") == []
 

@@ -12,6 +12,7 @@ from descant.artifacts.tables import read_table
 from descant.core.errors import ConfigError, IntegrityError
 from descant.data.beir import Beir
 from descant.indexes import Exact, Hnsw, Index, Ivf
+from descant.models.encode import load_encoder
 from descant.models.encoder import EncoderSpec
 from descant.run.profile import Profile
 from descant.selection import Dense, Lexical, Selector, Uniform
@@ -19,7 +20,7 @@ from descant.stages.base import Step
 from descant.stages.build_index import BuildIndex
 from descant.stages.embed import EmbedPassages, EmbedQueries
 from descant.stages.evaluate import Evaluate, check_same_encoder
-from descant.stages.fetch import Fetch, judgements_of, triples_of
+from descant.stages.fetch import Fetch, judgements_of, passages_of, triples_of
 from descant.stages.mine_examples import MineExamples, examples_of
 from descant.stages.pair_examples import PairExamples
 from tests.pipeline import made
@@ -78,6 +79,18 @@ def test_evaluation_keeps_a_run_and_a_score_for_every_judged_query(store: Store)
         assert facts[f"{name}_low"] <= facts[name] <= facts[f"{name}_high"]
     lines = results["evaluate"].path("run").read_text().splitlines()
     assert len(lines) == 50 * len(judged)
+
+
+def test_texts_that_were_cut_to_the_token_limit_are_counted(store: Store) -> None:
+    data = fetched()
+    results = made(Step("embed", EmbedPassages(encoder=ENCODER), {"data": data}), store, Profile())
+    tokenizer = load_encoder(ENCODER).tokenizer
+    names = results["fetch"].names("passages-")
+    passages = [row for name in names for row in passages_of(results["fetch"], name)]
+    lengths = [len(tokenizer(row.full_text)["input_ids"]) for row in passages]
+    expected = sum(length > ENCODER.max_passage_tokens for length in lengths)
+    assert 0 < expected < len(passages)
+    assert results["embed"].manifest.facts["cut"] == expected
 
 
 def test_more_passages_asked_than_there_are_is_refused(store: Store) -> None:

@@ -14,7 +14,7 @@ from descant.data.prompts import PromptedText
 from descant.models.encoder import EncoderSpec
 from descant.models.load import load_model
 from descant.models.pooling import pool
-from descant.models.tokens import batches, padded, token_rows
+from descant.models.tokens import TokenRow, batches, padded, token_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,16 +53,15 @@ class Encoder:
         self.dim = int(model.config.hidden_size)
 
     def encode(
-        self, texts: Sequence[PromptedText], *, max_tokens: int, tokens_per_batch: int = TOKENS_PER_BATCH
+        self, rows: Sequence[TokenRow], *, tokens_per_batch: int = TOKENS_PER_BATCH
     ) -> np.ndarray:
-        """float32 [texts, dim] in the order given, unit length; see ``vector_faults`` for those that are not.
+        """float32 [rows, dim] in the order given, unit length; see ``vector_faults`` for those that are not.
 
-        The vector of a text depends neither on its neighbours nor on ``tokens_per_batch``, up to rounding
+        The vector of a row depends neither on its neighbours nor on ``tokens_per_batch``, up to rounding
         (1e-6).
         """
         import torch
 
-        rows = token_rows(self.tokenizer, texts, max_tokens=max_tokens, pooling=self.spec.pooling)
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
         was_training = self.model.training
         self.model.eval()
@@ -81,15 +80,25 @@ class Encoder:
         tokens_per_batch: int = TOKENS_PER_BATCH,
     ) -> np.ndarray:
         """float32 [queries, dim]: each query in its prompt, after its own examples where they are given."""
-        texts = [fitted.prompted for fitted in self.prompt_queries(queries, examples)]
-        return self.encode(texts, max_tokens=self.spec.max_query_tokens, tokens_per_batch=tokens_per_batch)
+        return self.encode(self.query_rows(queries, examples), tokens_per_batch=tokens_per_batch)
 
     def encode_passages(
         self, passages: Sequence[Passage], *, tokens_per_batch: int = TOKENS_PER_BATCH
     ) -> np.ndarray:
         """float32 [passages, dim]."""
+        return self.encode(self.passage_rows(passages), tokens_per_batch=tokens_per_batch)
+
+    def query_rows(
+        self, queries: Sequence[str], examples: Sequence[Sequence[Example]] | None = None
+    ) -> list[TokenRow]:
+        """The tokens of ``encode_queries``; a row is cut where even the query alone was too long."""
+        texts = [fitted.prompted for fitted in self.prompt_queries(queries, examples)]
+        return self.token_rows(texts, max_tokens=self.spec.max_query_tokens)
+
+    def passage_rows(self, passages: Sequence[Passage]) -> list[TokenRow]:
+        """The tokens of ``encode_passages``."""
         texts = [self.spec.prompt.render_passage(passage) for passage in passages]
-        return self.encode(texts, max_tokens=self.spec.max_passage_tokens, tokens_per_batch=tokens_per_batch)
+        return self.token_rows(texts, max_tokens=self.spec.max_passage_tokens)
 
     def prompt_queries(
         self, queries: Sequence[str], examples: Sequence[Sequence[Example]] | None = None
@@ -103,10 +112,13 @@ class Encoder:
             max_tokens=self.spec.max_query_tokens - (self.spec.pooling == "eos"),
         )
 
+    def token_rows(self, texts: Sequence[PromptedText], *, max_tokens: int) -> list[TokenRow]:
+        """The tokens of texts that are rendered already; see ``tokens.token_rows``."""
+        return token_rows(self.tokenizer, texts, max_tokens=max_tokens, pooling=self.spec.pooling)
+
     def tokenise(self, texts: Sequence[PromptedText], *, max_tokens: int) -> "dict[str, Tensor]":
         """A padded batch for ``forward_pooled``; see ``tokens.padded``."""
-        rows = token_rows(self.tokenizer, texts, max_tokens=max_tokens, pooling=self.spec.pooling)
-        return padded(rows, pad_id=self._pad_id)
+        return padded(self.token_rows(texts, max_tokens=max_tokens), pad_id=self._pad_id)
 
     def forward_pooled(self, batch: "Mapping[str, Tensor]") -> "Tensor":
         """float32 [n, dim], unit length and differentiable, on the device of the model."""

@@ -21,6 +21,8 @@ class TokenRow:
     ids: list[int]
     first: int
     last: int
+    is_cut: bool = False
+    """Whether the text had more tokens than were allowed."""
 
 
 def token_rows(
@@ -35,11 +37,12 @@ def token_rows(
     if not texts:
         return []
     eos = tokenizer.eos_token_id if pooling == "eos" else None
+    full = max_tokens - (eos is not None)
     needs_offsets = any(text.start for text in texts)
     encoded: Any = tokenizer(
         [text.text for text in texts],
         truncation=True,
-        max_length=max_tokens - (eos is not None),
+        max_length=full,
         padding=False,
         return_attention_mask=False,
         return_token_type_ids=False,
@@ -48,8 +51,8 @@ def token_rows(
     )
     spans = encoded["offset_mapping"] if needs_offsets else [()] * len(texts)
     return [
-        _row(_ended(ids, eos), text.start, found)
-        for ids, text, found in zip(encoded["input_ids"], texts, spans, strict=True)
+        _row(_ended(ids, eos), text.start, found, len(ids) == full and bool(encoding.overflowing))
+        for ids, text, found, encoding in zip(encoded["input_ids"], texts, spans, encoded.encodings, strict=True)
     ]
 
 
@@ -57,11 +60,12 @@ def _ended(ids: list[int], eos: int | None) -> list[int]:
     return ids if eos is None or ids[-1:] == [eos] else [*ids, eos]
 
 
-def _row(ids: list[int], start: int, spans: Sequence[tuple[int, int]]) -> TokenRow:
+def _row(ids: list[int], start: int, spans: Sequence[tuple[int, int]], is_cut: bool) -> TokenRow:
     if start == 0:
-        return TokenRow(ids, 0, len(ids))
+        return TokenRow(ids, 0, len(ids), is_cut)
     inside = [i for i, (_, end) in enumerate(spans) if end > start]
-    return TokenRow(ids, inside[0], inside[-1] + 1) if inside else TokenRow(ids, 0, 0)
+    first, last = (inside[0], inside[-1] + 1) if inside else (0, 0)
+    return TokenRow(ids, first, last, is_cut)
 
 
 def padded(rows: Sequence[TokenRow], *, pad_id: int) -> "dict[str, Tensor]":

@@ -29,7 +29,7 @@ ENVIRONMENT = {
 }
 
 HOME_PREFIX = "descant-ray-"
-MOST_TEMPORARY_BYTES = 14
+MOST_TEMPORARY_BYTES = 18
 """A longer temporary folder makes the paths of Ray's sockets longer than the 107 bytes that Linux allows."""
 
 
@@ -82,7 +82,7 @@ def _started(compute: RayCompute) -> Iterator[None]:
                 dashboard_host="127.0.0.1",
                 log_to_driver=False,
                 logging_level=logging.WARNING,
-                _temp_dir=str(home / "ray"),
+                _temp_dir=str(home),
             )
             yield
         finally:

@@ -1,6 +1,8 @@
-"""Refusing to leave a half-done training behind because its recipe was edited in between."""
+"""Noticing that a half-done training would be left behind because its recipe was edited in between."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from descant.artifacts.manifest import MANIFEST
@@ -12,8 +14,40 @@ from descant.run.plan import Plan
 from descant.stages.train import WORKPLACE
 
 
-def refuse_drift(plan: Plan, recipe: Recipe, store: Store) -> None:
-    """Raise ConfigError when the same recipe file has unfinished checkpoints of a step whose settings were changed.
+@dataclass(frozen=True)
+class Drift:
+    """A training that was begun by the same recipe file with other settings, and not finished."""
+
+    label: str
+    """What the step is called."""
+    unfinished: str
+    """The address where its checkpoints are."""
+    begun_anew: str
+    """The address of the step as the recipe has it now."""
+    changes: str
+    """What changed, as ``key: old -> new``."""
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """What a run that begins anew leaves on record."""
+        return {
+            "drift.unfinished": self.unfinished,
+            "drift.begun_anew": self.begun_anew,
+            "drift.changes": self.changes,
+        }
+
+    def refused(self, recipe: Recipe) -> ConfigError:
+        """The error for somebody who did not say that this is meant."""
+        return ConfigError(
+            "E-RUN-DRIFT",
+            f"{recipe.path} ({self.label})",
+            f"an unfinished training of this recipe is at {self.unfinished}, since then changed: {self.changes}",
+            "Nothing was started. Undo the change to resume it, or add --accept-drift to begin anew.",
+        )
+
+
+def find_drift(plan: Plan, recipe: Recipe, store: Store) -> Drift | None:
+    """The unfinished checkpoints of this recipe file for a step whose settings were changed since.
 
     Nothing would be overwritten, since the changed step has another address; but hours of training would be left
     behind without a word.
@@ -30,14 +64,13 @@ def refuse_drift(plan: Plan, recipe: Recipe, store: Store) -> None:
             if note["recipe"] != str(recipe.path.resolve()) or note["label"] != step.label:
                 continue
             changes = differences(note["spec"], canonical(step.stage))
-            shown = "; ".join(changes[:5]) or "an upstream step"
-            raise ConfigError(
-                "E-RUN-DRIFT",
-                f"{recipe.path} ({step.label})",
-                f"an unfinished training of this recipe is at {step.stage.name}/{folder.name}, since then "
-                f"changed: {shown}",
-                "Nothing was started. Undo the change to resume it, or add --accept-drift to begin anew.",
+            return Drift(
+                label=step.label,
+                unfinished=f"{step.stage.name}/{folder.name}",
+                begun_anew=f"{step.stage.name}/{step.fingerprint}",
+                changes="; ".join(changes[:5]) or "an upstream step",
             )
+    return None
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> list[str]:

@@ -104,7 +104,7 @@ def _metrics_to(stage_run: Run) -> Metrics:
 
 
 def _note_draft(folder: Path, recipe: Recipe, label: str, stage: Any) -> None:
-    """Leave a note of what is being made here, for ``refuse_drift`` and for people."""
+    """Leave a note of what is being made here, for ``find_drift`` and for people."""
     note = {"recipe": str(recipe.path.resolve()), "label": label, "spec": canonical(stage)}
     write_durably(folder / DRAFT_NOTE, json.dumps(note, indent=1))
 

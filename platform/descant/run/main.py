@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from descant.artifacts.store import Store
 from descant.core.fingerprint import canonical
 from descant.run.conclude import register_result, registered_before
-from descant.run.drift import refuse_drift
+from descant.run.drift import find_drift
 from descant.run.execute import execute
 from descant.run.job import Recipe, Results, load_recipe
 from descant.run.plan import Plan, make_plan
@@ -40,8 +40,9 @@ def run_recipe(
     recipe = load_recipe(path, overrides)
     profile = load_profile(compute)
     plan = make_plan(recipe.job, store, profile)
-    if not accept_drift:
-        refuse_drift(plan, recipe, store)
+    drift = find_drift(plan, recipe, store)
+    if drift is not None and not accept_drift:
+        raise drift.refused(recipe)
     display = Display(console, len(plan.steps))
     console.print(
         f"[bold]{recipe.job_name}[/bold] {recipe.path}  "
@@ -55,6 +56,9 @@ def run_recipe(
             noise_in(store.root / NOISE),
             Tracker.open(store.root).job(recipe.job_name, canonical(recipe.job), recipe.text) as tracked,
         ):
+            if drift is not None:
+                tracked.tags(drift.tags)
+                console.print(f"[yellow]begun anew[/yellow]  {drift.unfinished} stays unfinished ({drift.changes})")
             results = execute(plan, recipe, store, profile, tracked, display)
             register_result(recipe, results, plan, tracked, force=force)
     console.print()

@@ -19,6 +19,7 @@ from descant.core.records import Passage, Query, Rejected
 from descant.core.spec import Compute
 from descant.models.encode import TOKENS_PER_BATCH, Encoder, load_encoder
 from descant.models.encoder import EncoderSpec
+from descant.models.tokens import TokenRow
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.fetch import judgements_of, passages_of, queries_of
 from descant.stages.map_parts import MapCompute, map_parts
@@ -120,15 +121,22 @@ class _Work:
         self.inputs = dict(context.inputs)
         self.encoder_spec = encoder
         self.compute: EmbedCompute = compute
+        self.cut: set[str] = set()
 
-    def load(self) -> Encoder:
+    def load(self) -> None:
+        """Load the encoder, in the process that will use it."""
         model = self.inputs.get("model")
         adapter = model.path("retriever") / "adapter" if model is not None else None
         device = "cuda" if self.compute.gpus else "cpu"
-        return load_encoder(self.encoder_spec, adapter=adapter, device=device)
+        self.encoder: Encoder = load_encoder(self.encoder_spec, adapter=adapter, device=device)
+
+    def encode(self, ids: Sequence[str], tokens: Sequence[TokenRow]) -> np.ndarray:
+        """Their vectors; which of them were cut is remembered by id, so encoding one again counts it once."""
+        self.cut.update(i for i, row in zip(ids, tokens, strict=True) if row.is_cut)
+        return self.encoder.encode(tokens, tokens_per_batch=self.compute.tokens_per_batch)
 
     def publish(
-        self, name: str, ids: Sequence[str], vectors: np.ndarray, rejected: Sequence[Rejected], **facts: Any
+        self, name: str, ids: Sequence[str], vectors: np.ndarray, rejected: Sequence[Rejected]
     ) -> int:
         def check(path: Path) -> None:
             _, stored = vectors_of(read_table(path))
@@ -146,14 +154,14 @@ class _Work:
             suffix=".parquet",
             check=check,
             rejected=rejected,
-            facts=facts,
+            facts={"cut": len(self.cut.intersection(ids))},
         )
         return len(ids)
 
 
 class _PassageWork(_Work):
     def __call__(self) -> "_PassageWork":
-        self.encoder = self.load()
+        self.load()
         return self
 
     def process(self, name: str) -> int:
@@ -161,7 +169,7 @@ class _PassageWork(_Work):
         passages = passages_of(self.inputs["data"], source)
 
         def encode(rows: Sequence[Passage]) -> np.ndarray:
-            return self.encoder.encode_passages(rows, tokens_per_batch=self.compute.tokens_per_batch)
+            return self.encode([row.id for row in rows], self.encoder.passage_rows(rows))
 
         ids, vectors, rejected = encode_around_faults(encode, passages, lambda row: row.id, source)
         return self.publish(name, ids, vectors, rejected)
@@ -173,7 +181,7 @@ class _QueryWork(_Work):
         self.split = split
 
     def __call__(self) -> "_QueryWork":
-        self.encoder = self.load()
+        self.load()
         self.queries = judged_queries(self.inputs["data"], self.split)
         mined = self.inputs.get("examples")
         self.examples = examples_of(mined, self.inputs["data"], self.split) if mined is not None else None
@@ -185,10 +193,8 @@ class _QueryWork(_Work):
 
         def encode(rows: Sequence[Query]) -> np.ndarray:
             examples = [self.examples[row.id] for row in rows] if self.examples is not None else None
-            texts = [row.text for row in rows]
-            return self.encoder.encode_queries(
-                texts, examples, tokens_per_batch=self.compute.tokens_per_batch
-            )
+            tokens = self.encoder.query_rows([row.text for row in rows], examples)
+            return self.encode([row.id for row in rows], tokens)
 
         ids, vectors, rejected = encode_around_faults(encode, queries, lambda row: row.id, name)
         return self.publish(name, ids, vectors, rejected)
@@ -200,4 +206,5 @@ def _embedded(context: StageContext, sizes: Mapping[str, int]) -> Outcome:
     where = f"{context.draft.stage}/{context.draft.fingerprint}"
     refuse_many_faults(rejected, sum(sizes.values()), where)
     rows = sum(part.rows for part in parts)
-    return Outcome(sizes, {"rows": rows, "rejected": len(rejected)})
+    cut = sum(part.facts["cut"] for part in parts)
+    return Outcome(sizes, {"rows": rows, "rejected": len(rejected), "cut": cut})

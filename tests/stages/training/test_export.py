@@ -1,13 +1,15 @@
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from descant.adapters import Full, Lora, Method
 from descant.core.errors import IntegrityError, NumericsError
-from descant.models.encode import load_encoder
+from descant.data.prompts import PromptedText
+from descant.models.encode import Encoder, load_encoder
 from descant.stages.training.export import save_adapter, tensor_digests
 from descant.stages.training.loop import ADAPTER, train
 from tests.stages.training.toy import started, toy_training
@@ -20,6 +22,10 @@ def attached(
     model = started(toy_training(tmp_path, method=method)).encoder.model
     state = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     return model, {name: tensor + 0.01 for name, tensor in state.items()}, tensor_digests(state)
+
+
+def encoded(encoder: Encoder, texts: Sequence[PromptedText]) -> np.ndarray:
+    return encoder.encode(encoder.token_rows(texts, max_tokens=64))
 
 
 @pytest.mark.parametrize("method", [Lora(r=2), Full()], ids=["lora", "full"])
@@ -64,11 +70,11 @@ def test_trained_adapter_loaded_for_evaluation_gives_the_vectors_of_the_trained_
     train(training, report=lambda figures: None)
     again = started(training)
     again.resume()
-    texts: list[Any] = [row.prompt for row in again.rows]
+    texts = [row.prompt for row in again.rows]
     trained, base = (
-        load_encoder(training.encoder, adapter=adapter).encode(texts, max_tokens=64)
+        encoded(load_encoder(training.encoder, adapter=adapter), texts)
         for adapter in (tmp_path / ADAPTER, None)
     )
-    expected = again.encoder.encode(texts, max_tokens=64)
+    expected = encoded(again.encoder, texts)
     assert abs(trained - expected).max() < 1e-6
     assert abs(trained - base).max() > 1e-2
