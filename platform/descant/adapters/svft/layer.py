@@ -1,0 +1,297 @@
+"""One adapted weight: its singular vectors, the coefficients of each adapter, and the forward pass.
+
+Legend: t tokens, o outputs, i inputs, r rank, k trained coefficients.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any, cast
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
+from peft.utils import resolve_quantization_backend
+from peft.utils.integrations import gather_params_ctx
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
+
+from descant.adapters.svft import forms
+from descant.adapters.svft.basis import Basis, weight_digest
+from descant.adapters.svft.config import SvftConfig
+from descant.adapters.svft.patterns import positions
+from descant.adapters.svft.probes import Probes
+from descant.adapters.svft.products import Product, product_of
+from descant.adapters.svft.source import basis_of
+from descant.core.errors import ConfigError
+from descant.core.seeds import seed_for
+
+log = logging.getLogger(__name__)
+
+
+class FrozenBasis(nn.Module):
+    """The singular vectors of a weight in its dtype and on its device; never part of a state dict."""
+
+    u_or: Tensor
+    s_r: Tensor
+    v_ir: Tensor
+
+    def __init__(self, basis: Basis, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__()
+        for name in ("u_or", "s_r", "v_ir"):
+            self.register_buffer(name, getattr(basis, name).to(device, dtype), persistent=False)
+
+
+class SvftLayer(BaseTunerLayer):
+    """What PEFT looks for in an adapted layer."""
+
+    adapter_layer_names = ("svft_coefficients", "svft_gate")
+    other_param_names = ("svft_products", "svft_scale")
+
+
+class SvftLinear(nn.Module, SvftLayer):
+    """A linear layer, a ``Conv1D`` (whose weight is transposed) or a quantised linear layer, with SVFT adapters."""
+
+    def __init__(self, base_layer: nn.Module, adapter_name: str, config: SvftConfig) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self.svft_coefficients = nn.ParameterDict()
+        self.svft_gate = nn.ParameterDict()
+        self.svft_products = nn.ModuleDict()
+        self.svft_scale: dict[str, float] = {}
+        self.merged_adapters: list[str] = []
+        self._disable_adapters = False
+        self._active_adapter = adapter_name
+        self.quantization_backend = resolve_quantization_backend(base_layer)
+        self.is_transposed = isinstance(base_layer, Conv1D)
+        self.execution, self.form = config.execution, config.form
+        self._composed: tuple[list[Tensor], Tensor] | None = None
+        self._said: set[str] = set()
+        self._decompose()
+        self.update_layer(adapter_name, config)
+
+    def _decompose(self) -> None:
+        base = self.get_base_layer()
+        if base.weight.is_meta:
+            raise ConfigError(
+                "E-SVFT-META",
+                type(base).__name__,
+                "its weight is on the meta device, and has no singular vectors",
+                "Load the base model's weights first.",
+            )
+        with gather_params_ctx(cast("nn.Parameter", base.weight)), torch.no_grad():
+            weight = self.get_base_weight()
+            weight_oi = weight.T if self.is_transposed else weight
+            self.out_features, self.in_features = weight_oi.shape
+            self.weight_sha256 = weight_digest(weight_oi)
+            dtype = getattr(base, "compute_dtype", None) or weight.dtype
+            basis = basis_of(weight_oi, self.weight_sha256)
+            self.probes = Probes.of_basis(basis)
+            self.basis = FrozenBasis(basis, dtype, weight.device)
+        s_r = self.basis.s_r
+        self.condition = float(s_r[0]) / float(s_r[-1]) if float(s_r[-1]) > 0 else math.inf
+        if self.execution == "factored":
+            self._drop_weight()
+
+    # --- adapters ---
+
+    def update_layer(self, adapter_name: str, config: SvftConfig) -> None:
+        """Add an adapter, or replace the one of that name."""
+        rank = min(config.rank or len(self.basis.s_r), len(self.basis.s_r))
+        found_2k = positions(
+            config.pattern,
+            self.basis.u_or[:, :rank],
+            self.basis.v_ir[:, :rank],
+            off_diagonals=config.off_diagonals,
+            seed=seed_for(config.seed, "svft positions", self.weight_sha256),
+            rectangular=config.rectangular,
+        )
+        device = self.basis.u_or.device
+        self.svft_products[adapter_name] = product_of(rank, found_2k).to(device)
+        start_k = torch.zeros(found_2k.shape[1])
+        if config.start == "published":
+            generator = torch.Generator().manual_seed(seed_for(config.seed, "svft start", self.weight_sha256))
+            start_k.normal_(generator=generator).mul_(math.sqrt(2 / len(start_k)))
+        self.svft_coefficients[adapter_name] = nn.Parameter(start_k.to(device))
+        if config.gate:
+            self.svft_gate[adapter_name] = nn.Parameter(torch.zeros(1, device=device))
+        self.svft_scale[adapter_name] = 1.0
+        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+
+    def coefficients(self, adapter_name: str) -> Tensor:
+        """float32 [k]: what multiplies the singular vectors, with the gate and the scale."""
+        values_k = self.svft_coefficients[adapter_name]
+        if adapter_name in self.svft_gate:
+            values_k = values_k * torch.sigmoid(self.svft_gate[adapter_name])
+        scale = self.svft_scale[adapter_name]
+        return values_k if scale == 1 else values_k * scale
+
+    def product(self, adapter_name: str) -> Product:
+        """What multiplies by M."""
+        return cast("Product", self.svft_products[adapter_name])
+
+    def set_scale(self, adapter: str, scale: float) -> None:
+        """Multiply an adapter's update by ``scale``, whatever it was multiplied by before."""
+        if adapter in self.svft_scale:
+            self.svft_scale[adapter] = scale
+
+    def scale_layer(self, scale: float) -> None:
+        """Multiply the updates of the active adapters by ``scale`` on top of what they have."""
+        for name in self._present():
+            self.svft_scale[name] *= scale
+
+    def unscale_layer(self, scale: float | None = None) -> None:
+        """Undo ``scale_layer(scale)``, or all of them."""
+        for name in self._present():
+            self.svft_scale[name] = 1.0 if scale is None else self.svft_scale[name] / scale
+
+    def _present(self) -> list[str]:
+        return [name for name in self.active_adapters if name in self.svft_coefficients]
+
+    # --- the weight ---
+
+    def get_base_weight(self) -> Tensor:
+        """The weight, from its factors where it was dropped."""
+        if self.is_dropped:
+            basis = self.basis
+            weight_oi = (basis.u_or.float() * basis.s_r.float()) @ basis.v_ir.float().T
+            return (weight_oi.T if self.is_transposed else weight_oi).to(basis.u_or.dtype)
+        return super().get_base_weight()
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether only the factors of the weight are kept."""
+        return cast("Tensor", self.get_base_layer().weight).numel() == 0
+
+    def restore_weight(self) -> None:
+        """Put a dropped weight back, to the rounding of its factors."""
+        if self.is_dropped:
+            self.set_base_weight(self.get_base_weight())
+
+    def _drop_weight(self) -> None:
+        self.set_base_weight(self.basis.u_or.new_empty(0))
+
+    def get_delta_weight(self, adapter_name: str) -> Tensor:
+        """float32 U M V^T, shaped as the weight."""
+        with torch.no_grad():
+            product, coefficients_k = self.product(adapter_name), self.coefficients(adapter_name).float()
+            u_or, v_ir = (side[:, : product.rank].float() for side in (self.basis.u_or, self.basis.v_ir))
+            delta_oi = u_or @ product.multiply(v_ir, coefficients_k).T
+            return delta_oi.T if self.is_transposed else delta_oi
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Add the updates of the active adapters to the weight; ``safe_merge`` refuses what is not finite."""
+        for name in check_adapters_to_merge(self, adapter_names):
+            if name in self.svft_coefficients:
+                merged = self._shifted(self.get_delta_weight(name))
+                if safe_merge and not torch.isfinite(merged).all():
+                    raise ValueError(f"The adapter {name} has numbers that are not finite; it was not merged")
+                self.set_base_weight(merged)
+                self.merged_adapters.append(name)
+
+    def unmerge(self) -> None:
+        """Take the merged updates off the weight again."""
+        while self.merged_adapters:
+            name = self.merged_adapters.pop()
+            if name in self.svft_coefficients:
+                self.set_base_weight(self._shifted(-self.get_delta_weight(name)))
+        if self.execution == "factored":
+            self._drop_weight()
+
+    def _shifted(self, delta: Tensor) -> Tensor:
+        weight = self.get_base_weight()
+        return (weight.float() + delta).to(weight.dtype)
+
+    # --- forward ---
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """The output of the layer with its active adapters."""
+        if self.disable_adapters and self.merged:
+            self.unmerge()
+        names = [] if self.disable_adapters or self.merged else self._present()
+        if not names and not self.is_dropped:
+            return cast("Tensor", self.base_layer(x, *args, **kwargs))
+        dtype, shape = x.dtype, x.shape[:-1]
+        x_ti = self._cast_input_dtype(x, self.basis.u_or.dtype).reshape(-1, self.in_features)
+        y_to = self._adapted(x_ti, names)
+        return y_to.view(*shape, self.out_features).to(dtype)
+
+    def _adapted(self, x_ti: Tensor, names: list[str]) -> Tensor:
+        basis, bias_o = self.basis, getattr(self.get_base_layer(), "bias", None)
+
+        def multiply(h_tr: Tensor) -> Tensor:
+            return self._multiplied(h_tr, names)
+
+        if self.is_dropped:
+            return forms.factored(x_ti, bias_o, basis.u_or, basis.s_r, basis.v_ir, multiply)
+        rank = max(self.product(name).rank for name in names)
+        u_or, s_r, v_ir = basis.u_or[:, :rank], basis.s_r[:rank], basis.v_ir[:, :rank]
+        form = self._form(x_ti, rank)
+        if form == "beside":
+            return forms.beside(x_ti, self.base_layer, u_or, v_ir, multiply)
+        if form == "input_side":
+            return forms.input_side(x_ti, self.base_layer, s_r, v_ir, multiply)
+        if form == "output_side":
+            return forms.output_side(x_ti, self.base_layer, bias_o, u_or, s_r, multiply)
+        coefficients = [self.coefficients(name) for name in names]
+        weight_oi = self._composed_weight(coefficients, names)
+        return forms.composed(x_ti, weight_oi, bias_o, coefficients, lambda g_oi: self._read_off(g_oi, names))
+
+    def _multiplied(self, h_tr: Tensor, names: list[str]) -> Tensor:
+        """h M^T summed over adapters, whose ranks may differ."""
+        total: Tensor | None = None
+        for name in names:
+            product = self.product(name)
+            found = product(h_tr[:, : product.rank], self.coefficients(name))
+            found = functional.pad(found, (0, h_tr.shape[1] - product.rank))
+            total = found if total is None else total + found
+        return torch.zeros_like(h_tr) if total is None else total
+
+    def _form(self, x_ti: Tensor, rank: int) -> forms.ExactForm:
+        if self.form != "auto":
+            return self.form
+        form = forms.cheapest(
+            len(x_ti),
+            self.out_features,
+            self.in_features,
+            rank,
+            condition=self.condition,
+            dtype=x_ti.dtype,
+            can_compose=self.quantization_backend is None and not torch.compiler.is_compiling(),
+        )
+        if not torch.compiler.is_compiling() and form not in self._said:
+            self._said.add(form)
+            log.debug(
+                "%d x %d, rank %d, %d tokens: %s", self.out_features, self.in_features, rank, len(x_ti), form
+            )
+        return form
+
+    def _composed_weight(self, coefficients: list[Tensor], names: list[str]) -> Tensor:
+        """W + U M V^T in the dtype of W; made anew only when a coefficient has changed."""
+        values = [values_k.detach() for values_k in coefficients]
+        if self._composed is not None:
+            before, weight_oi = self._composed
+            if len(before) == len(values) and all(map(torch.equal, before, values)):
+                return weight_oi
+        with torch.no_grad():
+            weight = self._shifted(
+                sum((self.get_delta_weight(name) for name in names[1:]), self.get_delta_weight(names[0]))
+            )
+            weight_oi = weight.T if self.is_transposed else weight
+        self._composed = ([values_k.clone() for values_k in values], weight_oi)
+        return weight_oi
+
+    def _read_off(self, gradient_oi: Tensor, names: list[str]) -> list[Tensor]:
+        """The gradients of the coefficients, given that of the composed weight."""
+        projected_ir = gradient_oi.T @ self.basis.u_or
+        found = []
+        for name in names:
+            product = self.product(name)
+            gradient_k = product.outer(projected_ir[:, : product.rank], self.basis.v_ir[:, : product.rank])
+            found.append(gradient_k.to(self.svft_coefficients[name].dtype))
+        return found
+
+    def extra_repr(self) -> str:
+        """How the layer computes."""
+        return f"{self.in_features} -> {self.out_features}, execution={self.execution}, form={self.form}"
