@@ -96,7 +96,9 @@ def test_mean_vector_of_a_prompt_averages_the_target_s_states_only() -> None:
         states = encoder.model(input_ids=batch["input_ids"]).last_hidden_state[0].numpy()
     expected = states[tokens.index("why") : tokens.index("water") + 1].mean(axis=0)
     np.testing.assert_allclose(
-        encoder.encode(encoder.token_rows([text], max_tokens=48))[0], expected / np.linalg.norm(expected), atol=1e-6
+        encoder.encode(encoder.token_rows([text], max_tokens=48))[0],
+        expected / np.linalg.norm(expected),
+        atol=1e-6,
     )
 
 

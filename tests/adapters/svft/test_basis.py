@@ -8,9 +8,9 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
+from descant.adapters.patterns import banded_positions
 from descant.adapters.svft.basis import Basis, canonical, compute_basis, weight_digest
 from descant.adapters.svft.checks import MOST_ERROR, relative_error
-from descant.adapters.svft.patterns import banded_positions
 from descant.adapters.svft.probes import Probes
 from descant.adapters.svft.products import product_of
 from descant.adapters.svft.source import bases_from, basis_of, check_basis, read_basis, write_basis

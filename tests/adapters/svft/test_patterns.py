@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from descant.adapters.svft.patterns import num_positions, off_diagonals_within, positions
+from descant.adapters.patterns import num_positions, off_diagonals_within, positions
 from descant.core.errors import ConfigError
 
 PATTERNS = ("plain", "banded", "random", "top_k")

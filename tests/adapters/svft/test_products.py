@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from descant.adapters.svft.patterns import banded_positions, positions
+from descant.adapters.patterns import banded_positions, positions
 from descant.adapters.svft.products import Band, Diagonal, Product, Scattered, product_of
 
 RANKS = (1, 2, 5, 63, 64, 65, 130)

@@ -14,10 +14,10 @@ from peft.utils import PeftType
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from descant.adapters.patterns import num_positions
 from descant.adapters.svft import SvftConfig, hotswap_adapter
 from descant.adapters.svft.basis import Basis, compute_basis, weight_digest
 from descant.adapters.svft.layer import SvftLinear
-from descant.adapters.svft.patterns import num_positions
 from descant.adapters.svft.register import register
 from descant.adapters.svft.source import bases_from, write_basis
 from descant.core.errors import ConfigError, IntegrityError

@@ -8,7 +8,7 @@ from typing import Literal
 from peft.config import PeftConfig
 from peft.utils import PeftType
 
-from descant.adapters.svft.patterns import Pattern, Rectangular
+from descant.adapters.patterns import Pattern, Rectangular
 
 Execution = Literal["exact", "factored"]
 Form = Literal["auto", "beside", "input_side", "output_side", "composed"]

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
+from descant.adapters.patterns import positions
 from descant.adapters.svft import forms
 from descant.adapters.svft.basis import Basis, weight_digest
 from descant.adapters.svft.config import SvftConfig
-from descant.adapters.svft.patterns import positions
 from descant.adapters.svft.probes import Probes
 from descant.adapters.svft.products import Product, product_of
 from descant.adapters.svft.source import basis_of

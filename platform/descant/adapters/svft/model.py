@@ -12,10 +12,10 @@ from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, resol
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from descant.adapters.patterns import off_diagonals_within
 from descant.adapters.svft.checks import checked, checks_of
 from descant.adapters.svft.config import SvftConfig
 from descant.adapters.svft.layer import SvftLayer, SvftLinear
-from descant.adapters.svft.patterns import off_diagonals_within
 
 
 class SvftModel(BaseTuner):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from descant.adapters.svft.patterns import num_positions
+from descant.adapters.patterns import num_positions
 
 BLOCK = 64
 """Rows of a band's blocks: 32 to 64 are fastest on a CPU, and a GPU's tiles are as large."""
