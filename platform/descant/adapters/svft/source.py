@@ -1,4 +1,4 @@
-"""Where the singular vectors of a weight come from: a folder of those computed before, or a computation here.
+"""Where the singular vectors of a weight come from: a file of those computed before, or a computation here.
 
 A job computes the bases of a model once, one task per weight, and every process that adapts that model reads them with
 ``bases_from``. Without it they are computed in the process that needs them.
@@ -6,7 +6,7 @@ A job computes the bases of a model once, one task per weight, and every process
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -21,28 +21,27 @@ if TYPE_CHECKING:
 MOST_ERROR = 1e-4
 """Relative error of W z, for one z, up to which a stored basis is taken for that of the weight."""
 
-_FOLDERS: ContextVar[tuple[Path, ...]] = ContextVar("bases", default=())
+_FILES: ContextVar[Mapping[str, Path]] = ContextVar("bases", default={})  # noqa: B039 - never written to
 
 
 @contextmanager
-def bases_from(*folders: Path) -> Iterator[None]:
-    """Look for bases in ``folders`` for the time of the block, besides those of the blocks around it."""
-    token = _FOLDERS.set((*folders, *_FOLDERS.get()))
+def bases_from(files: Mapping[str, Path]) -> Iterator[None]:
+    """For the time of the block, read bases from ``files`` (sha256 of a weight -> file) where they are there."""
+    token = _FILES.set({**_FILES.get(), **files})
     try:
         yield
     finally:
-        _FOLDERS.reset(token)
+        _FILES.reset(token)
 
 
 def basis_of(weight_oi: torch.Tensor, digest: str) -> Basis:
     """The basis of a weight whose sha256 is ``digest``; raises IntegrityError when a stored one is not its."""
-    for folder in _FOLDERS.get():
-        path = folder / f"{digest}.safetensors"
-        if path.is_file():
-            basis = read_basis(path)
-            check_basis(basis, weight_oi, str(path))
-            return basis
-    return compute_basis(weight_oi)
+    path = _FILES.get().get(digest)
+    if path is None:
+        return compute_basis(weight_oi)
+    basis = read_basis(path)
+    check_basis(basis, weight_oi, str(path))
+    return basis
 
 
 def write_basis(basis: Basis, path: Path) -> None:
