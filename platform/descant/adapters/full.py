@@ -10,16 +10,18 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+    from descant.adapters.base import Batches
+
 
 class Full(Method):
-    """Train all parameters; the saved folder is a whole model."""
+    """Full fine-tuning: train all parameters; the saved folder is a whole model."""
 
     kind: Literal["full"] = "full"
     """Which method this is."""
 
     adapter_only: ClassVar[bool] = False
 
-    def attach(self, model: PreTrainedModel, *, seed: int) -> torch.nn.Module:
+    def attach(self, model: PreTrainedModel, *, seed: int, batches: Batches | None = None) -> torch.nn.Module:
         """The model itself, all parameters trainable."""
         return model.requires_grad_(True)
 

@@ -16,7 +16,7 @@ from descant.core.spec import Compute
 from descant.models.encoder import EncoderSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.pair_examples import ROWS
-from descant.stages.training.settings import TrainCompute, TrainSettings, plan_batches
+from descant.stages.training.settings import TrainCompute, TrainSettings, check_precision, plan_batches
 from descant.stages.training.step_log import StepReport, read_steps
 
 RETRIEVER, STEPS = "retriever", "steps"
@@ -40,6 +40,7 @@ class Train(Stage):
         self.encoder.model.check()
         assert isinstance(compute, TrainCompute)
         plan_batches(self.settings, compute)
+        check_precision(self.settings.method, self.encoder.precision)
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``retriever`` (settings and adapter in one folder) and ``steps`` (loss and rate of each step)."""

@@ -5,7 +5,7 @@ Plain torch.distributed and DeepSpeed: Ray Train starts this loop, and so may a 
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +23,7 @@ from descant.models.encode import Encoder
 from descant.models.encoder import EncoderSpec
 from descant.models.load import load_model
 from descant.stages.training.batches import BatchOrder
-from descant.stages.training.bi_encoder import BiEncoder, micro_batch
+from descant.stages.training.bi_encoder import BiEncoder, Tokens, micro_batch
 from descant.stages.training.checkpoints import Checkpoint, CheckpointManifest, Skipped, keep_only
 from descant.stages.training.engine import build_engine, full_state, gradient_norm
 from descant.stages.training.export import save_adapter, tensor_digests
@@ -99,7 +99,7 @@ class Trainer:
         self.order = BatchOrder([row.task for row in self.rows], settings)
         self.position = 0
         self._recipe = training.recipe()
-        self.encoder = all_agree(lambda: _adapted_encoder(training))
+        self.encoder = all_agree(lambda: _adapted_encoder(training, self.rows, self.order))
         trainable = {n: p for n, p in self.encoder.model.named_parameters() if p.requires_grad}
         self.trainable_parameters = sum(p.numel() for p in trainable.values())
         self._start = tensor_digests(trainable) if is_first() else {}
@@ -231,7 +231,7 @@ def _silence_dropout(model: torch.nn.Module) -> None:
             module.p = 0.0
 
 
-def _adapted_encoder(training: Training) -> Encoder:
+def _adapted_encoder(training: Training, rows: Sequence[TrainingRow], order: BatchOrder) -> Encoder:
     """The encoder with its trainable parameters attached, the same on every worker."""
     spec, settings = training.encoder, training.settings
     model, tokenizer = load_model(
@@ -241,5 +241,23 @@ def _adapted_encoder(training: Training) -> Encoder:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if not settings.base_dropout:
         _silence_dropout(model)
-    adapted = settings.method.attach(model, seed=seed_for(settings.seed, "adapter"))
+    adapted = settings.method.attach(
+        model,
+        seed=seed_for(settings.seed, "adapter"),
+        batches=_examples(Encoder(spec, model, tokenizer), rows, order, settings),
+    )
     return Encoder(spec, adapted, tokenizer)
+
+
+def _examples(
+    encoder: Encoder, rows: Sequence[TrainingRow], order: BatchOrder, settings: TrainSettings
+) -> Iterator[Tokens]:
+    """Queries, then passages, of each contrast batch in order: what methods may look at that start from data.
+
+    All workers read the same batches, so that they start from the same adapter.
+    """
+    for step in range(order.num_steps):
+        for row_indices in order.step(step):
+            contrast_rows = [rows[row] for row in row_indices]
+            batch = micro_batch(contrast_rows, 0, len(contrast_rows), encoder=encoder, settings=settings)
+            yield from (batch.queries, batch.passages)

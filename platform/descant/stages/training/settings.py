@@ -5,12 +5,13 @@ other. Micro-batch and accumulation follow from these and the number of workers,
 numbers.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from descant.adapters import AnyMethod, Method
+from descant.adapters import METHODS, AnyMethod, Method
 from descant.core.errors import ConfigError
 from descant.core.spec import Compute, Spec
 from descant.losses import AnyLoss, InfoNce
@@ -109,7 +110,7 @@ class BatchPlan:
 
 def plan_batches(settings: TrainSettings, compute: TrainCompute) -> BatchPlan:
     """The split of a step over workers; raises ConfigError when there is none, before anything starts."""
-    _check_stage(settings.method, compute)
+    _check_method(settings.method, compute)
     rows, workers = settings.contrast_rows, compute.workers
     if rows % workers:
         raise ConfigError(
@@ -129,14 +130,38 @@ def plan_batches(settings: TrainSettings, compute: TrainCompute) -> BatchPlan:
     return BatchPlan(workers, micro_batch, settings.global_batch // rows)
 
 
-def _check_stage(method: Method, compute: TrainCompute) -> None:
+def check_precision(method: Method, precision: str) -> None:
+    """Raise ConfigError where ``method`` splits the base's weights and they would be rounded."""
+    if not method.keeps_base and precision != "fp32":
+        raise ConfigError(
+            "E-TRN-METHOD",
+            f"precision = {precision}",
+            f"{type(method).__name__} splits the base's weights, which would be rounded anew",
+            f"Nothing was started. Set precision: fp32, or use one of {_kinds(lambda m: m.keeps_base)}.",
+        )
+
+
+def _check_method(method: Method, compute: TrainCompute) -> None:
+    if method.untrainable:
+        raise ConfigError(
+            "E-TRN-METHOD",
+            f"method {type(method).__name__}",
+            f"it cannot be trained here: {method.untrainable}",
+            f"Nothing was started. Use one of {_kinds(lambda m: True)}.",
+        )
     if compute.zero not in method.zero_stages:
         raise ConfigError(
             "E-TRN-ZERO",
             f"zero = {compute.zero}",
             f"{type(method).__name__} works under ZeRO {', '.join(map(str, method.zero_stages))}",
-            "Nothing was started. Choose one of these stages.",
+            f"Nothing was started. Choose one of these stages, or one of "
+            f"{_kinds(lambda m: compute.zero in m.zero_stages)}.",
         )
+
+
+def _kinds(fits: Callable[[type[Method]], bool]) -> str:
+    """The kinds of the methods that can be trained and fit."""
+    return ", ".join(m.model_fields["kind"].default for m in METHODS if not m.untrainable and fits(m))
 
 
 def _divisors(number: int) -> str:
