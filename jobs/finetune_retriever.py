@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from descant.adapters import Spectral
 from descant.core.measures import MeasureName
 from descant.core.spec import Spec
 from descant.data import AnyRetrievalSource
@@ -23,6 +24,7 @@ from descant.run.job import Job, RegisterModel, Results
 from descant.selection import AnySelector
 from descant.stages.base import Step
 from descant.stages.build_index import BuildIndex
+from descant.stages.compute_bases import BASES, ComputeBases
 from descant.stages.embed import EmbedPassages, EmbedQueries
 from descant.stages.evaluate import Evaluate
 from descant.stages.fetch import Fetch
@@ -179,7 +181,19 @@ class FinetuneRetriever(Job):
         seed = {} if "seed" in self.training.model_fields_set else {"seed": self.seed}
         share = {} if label == "with examples" else {"share_with_examples": 0.0}
         settings = self.training.model_copy(update=seed | share)
-        return Step(f"train {label}", Train(encoder=self.encoder, settings=settings), rows)
+        return Step(
+            f"train {label}", Train(encoder=self.encoder, settings=settings), {**rows, **self._bases()}
+        )
+
+    def _bases(self) -> Mapping[str, Step]:
+        """The singular vectors of the base's weights, where the method trains between them."""
+        method = self.training.method
+        if not isinstance(method, Spectral):
+            return {}
+        stage = ComputeBases(
+            model=self.encoder.model, precision=self.encoder.precision, target_modules=method.target_modules
+        )
+        return {BASES: Step("decompose the weights", stage)}
 
     def _rows(self, task: TrainingTask, label: str) -> Step:
         data = self._fetched(task.task, task.data)
@@ -196,7 +210,7 @@ class FinetuneRetriever(Job):
     def _evaluated(
         self, data: Step, label: str, trained: Step | None = None, mined: Step | None = None
     ) -> Step:
-        model = {"model": trained} if trained is not None else {}
+        model = {"model": trained, **self._bases()} if trained is not None else {}
         shown = {"examples": mined} if mined is not None else {}
         where = "base" if trained is None else trained.label.removeprefix("train ")
         passages = Step(

@@ -28,6 +28,7 @@ FLOORS = {
 SIDEWAYS = {
     ("selection", "indexes"),
     ("models", "data"),
+    ("models", "adapters"),
     ("evaluators", "models"),
     ("evaluators", "data"),
 }

@@ -87,7 +87,7 @@ def notes_of(table: dict[tuple[str, int], dict[str, Any]]) -> list[str]:
     )
     return [
         f"Times and memory are those of {LORA}: {lora}. {FULL.capitalize()} here has no optimizer state.",
-        "A step is forward and backward through all seven, with gradients for their inputs; the fastest of three or more.",
+        "A step is forward and backward through all seven, with gradients for the inputs; the fastest of 3 or more.",
         "Memory is what the process holds beyond its imports at most during the steps, the weights included.",
         f"SVFT banded, factored, beside the published algorithm: {gains}; its memory {memory}.",
         "Matmul bounds relative to LoRA without its own products: factored 1.39; published 1.39 + 2.39 d / 2T.",

@@ -14,11 +14,13 @@ from descant.adapters.orthogonal import Boft, Hra, Oft
 from descant.adapters.prompts import PrefixTuning, PromptTuning, PTuning
 from descant.adapters.scaling import Ia3, LnTuning
 from descant.adapters.shared_basis import RandLora, VbLora, Vera
+from descant.adapters.spectral import Spectral, Svf, Svft, SvftPublished
 from descant.adapters.structured import C3a, Miss, Shira
 from descant.adapters.tokens import TrainableTokens
 
 METHODS = (
     *(Full, Lora, Rslora, Dora),
+    *(Svft, Svf, SvftPublished),
     *(Pissa, Olora, Eva, Corda, AdaLora),
     *(Vera, RandLora, VbLora),
     *(Oft, Boft, Hra),
@@ -31,6 +33,9 @@ AnyMethod = Annotated[
     | Lora
     | Rslora
     | Dora
+    | Svft
+    | Svf
+    | SvftPublished
     | Pissa
     | Olora
     | Eva
@@ -83,6 +88,10 @@ __all__ = [
     "RandLora",
     "Rslora",
     "Shira",
+    "Spectral",
+    "Svf",
+    "Svft",
+    "SvftPublished",
     "TrainableTokens",
     "VbLora",
     "Vera",

@@ -108,6 +108,15 @@ class LinearMethod(PeftMethod):
         self.targets(model)
 
 
+def load_adapter(model: PreTrainedModel, folder: Path, *, device: str = "cpu") -> torch.nn.Module:
+    """``model`` with the adapter that was saved in ``folder``, frozen; for PEFT's methods and our own."""
+    from peft import PeftModel
+
+    import descant.adapters.svft  # noqa: F401 - makes the method known to PEFT
+
+    return PeftModel.from_pretrained(model, folder, is_trainable=False, torch_device=device)
+
+
 def targets(
     model: PreTrainedModel,
     named: tuple[str, ...] | Literal["all-linear"],

@@ -24,6 +24,18 @@ def num_positions(pattern: Pattern, rank: int, off_diagonals: int) -> int:
     return rank * (2 * d + 1) - d * (d + 1)
 
 
+def budget_of(trainable: str | int, num_parameters: int) -> int:
+    """A number of coefficients from a number, or from a share of the base's parameters such as ``0.1%``.
+
+    Raises ValueError for any other text.
+    """
+    text = str(trainable).strip()
+    try:
+        return int(float(text[:-1]) / 100 * num_parameters) if text.endswith("%") else int(text)
+    except ValueError:
+        raise ValueError(f"trainable is {trainable!r}, expected a number or a share such as '0.1%'") from None
+
+
 def off_diagonals_within(budget: int, pattern: Pattern, ranks: Sequence[int]) -> int:
     """The most off-diagonals with which weights of these ranks train at most ``budget`` coefficients together.
 

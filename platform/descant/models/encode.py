@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from descant.adapters.library import load_adapter
 from descant.artifacts.weights import check_safetensors, weight_files
 from descant.core.errors import ConfigError
 from descant.core.records import Example, Passage
@@ -132,7 +133,7 @@ def load_encoder(spec: EncoderSpec, *, adapter: Path | None = None, device: str 
 
     That folder is a PEFT adapter, or a whole model where all weights were trained.
 
-    An adapter of a kind of our own must have been imported before. Raises PolicyError and IntegrityError
+    Raises PolicyError and IntegrityError
     for adapter files that are no safetensors, and whatever ``load_model`` raises.
     """
     if adapter is not None:
@@ -146,10 +147,7 @@ def load_encoder(spec: EncoderSpec, *, adapter: Path | None = None, device: str 
     if not (adapter / "adapter_config.json").is_file():  # all weights were trained
         model.load_state_dict(whole_state(adapter))
         return Encoder(spec, model, tokenizer)
-    from peft import PeftModel
-
-    adapted = PeftModel.from_pretrained(model, adapter, is_trainable=False, torch_device=device)
-    return Encoder(spec, adapted.eval(), tokenizer)
+    return Encoder(spec, load_adapter(model, adapter, device=device).eval(), tokenizer)
 
 
 def whole_state(folder: Path) -> "dict[str, Tensor]":

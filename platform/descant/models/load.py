@@ -63,6 +63,22 @@ def load_model(
     return model, tokenizer
 
 
+def skeleton(reference: AnyModel) -> "PreTrainedModel":
+    """The architecture without its weights, on the meta device; raises what ``reference.check()`` raises."""
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    reference.check()
+    if not isinstance(reference, StoredModel):
+        model: Any = tiny_model(reference.architecture, reference.seed, vocab_size=8)
+        return model.to("meta")
+    config = AutoConfig.from_pretrained(reference.locate(), **_LOCAL)
+    with torch.device("meta"), _quiet():
+        model = AutoModel.from_config(config)
+    _drop_pooler(model)
+    return model
+
+
 def load_tokenizer(reference: AnyModel) -> "PreTrainedTokenizerFast":
     """The model's tokenizer alone; raises what ``reference.check()`` raises."""
     from transformers import AutoTokenizer

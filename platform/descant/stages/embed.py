@@ -21,6 +21,7 @@ from descant.models.encode import TOKENS_PER_BATCH, Encoder, load_encoder
 from descant.models.encoder import EncoderSpec
 from descant.models.tokens import TokenRow
 from descant.stages.base import Outcome, Stage, StageContext
+from descant.stages.compute_bases import BASES, basis_files, reading_bases
 from descant.stages.fetch import judgements_of, passages_of, queries_of
 from descant.stages.map_parts import MapCompute, map_parts
 from descant.stages.mine_examples import examples_of
@@ -37,7 +38,10 @@ class EmbedCompute(MapCompute):
 
 
 class EmbedPassages(Stage):
-    """Encode a corpus. Inputs: ``data``, and ``model`` for a fine-tuned encoder."""
+    """Encode a corpus.
+
+    Inputs: ``data``, ``model`` for a fine-tuned encoder and ``bases`` where its method uses them.
+    """
 
     name: ClassVar[str] = "embed"
     compute_class: ClassVar[type[Compute]] = EmbedCompute
@@ -76,7 +80,8 @@ class EmbedPassages(Stage):
 class EmbedQueries(Stage):
     """Encode the queries of a split, each in its prompt.
 
-    Inputs: ``data``, ``model`` for a fine-tuned encoder, ``examples`` for prompts with in-context examples.
+    Inputs: ``data``, ``model`` for a fine-tuned encoder and ``bases`` where its method uses them, ``examples`` for
+    prompts with in-context examples.
     """
 
     name: ClassVar[str] = "embed"
@@ -128,7 +133,8 @@ class _Work:
         model = self.inputs.get("model")
         adapter = model.path("retriever") / "adapter" if model is not None else None
         device = "cuda" if self.compute.gpus else "cpu"
-        self.encoder: Encoder = load_encoder(self.encoder_spec, adapter=adapter, device=device)
+        with reading_bases(basis_files(self.inputs[BASES]) if BASES in self.inputs else {}):
+            self.encoder: Encoder = load_encoder(self.encoder_spec, adapter=adapter, device=device)
 
     def encode(self, ids: Sequence[str], tokens: Sequence[TokenRow]) -> np.ndarray:
         """Their vectors; which of them were cut is remembered by id, so encoding one again counts it once."""

@@ -15,6 +15,7 @@ from descant.artifacts.tables import read_table, write_table
 from descant.core.spec import Compute
 from descant.models.encoder import EncoderSpec
 from descant.stages.base import Outcome, Stage, StageContext
+from descant.stages.compute_bases import BASES, basis_files
 from descant.stages.pair_examples import ROWS
 from descant.stages.training.settings import TrainCompute, TrainSettings, check_precision, plan_batches
 from descant.stages.training.step_log import StepReport, read_steps
@@ -25,7 +26,10 @@ WORKPLACE = "training"
 
 
 class Train(Stage):
-    """Fine-tune an encoder. Inputs: ``rows: TASK`` for each task, results of ``pair_examples``."""
+    """Fine-tune an encoder.
+
+    Inputs: ``rows: TASK`` for each task, results of ``pair_examples``; ``bases`` for methods that use them.
+    """
 
     name: ClassVar[str] = "train"
     compute_class: ClassVar[type[Compute]] = TrainCompute
@@ -53,11 +57,13 @@ class Train(Stage):
         compute = context.compute
         assert isinstance(compute, TrainCompute)
         workplace = context.folder / WORKPLACE
-        tables = [read_table(rows.path(ROWS)) for _, rows in sorted(context.inputs.items())]
+        inputs = dict(context.inputs)
+        bases = basis_files(inputs.pop(BASES)) if BASES in inputs else {}
+        tables = [read_table(rows.path(ROWS)) for _, rows in sorted(inputs.items())]
         workplace.mkdir(exist_ok=True)
         rows = workplace / "rows.parquet"
         write_table(pa.concat_tables(tables), rows)
-        training = Training(rows, self.encoder, self.settings, compute, workplace)
+        training = Training(rows, self.encoder, self.settings, compute, workplace, bases)
         started = time.monotonic()
 
         tasks = [task for table in tables for task in table.column("task").to_pylist()]

@@ -286,7 +286,10 @@ def test_adapter_on_another_basis_is_refused_with_both_probes(saved: Path, tmp_p
     flips[2] = -1  # what another routine may do: as good a decomposition, other coefficients
     path = tmp_path / "basis.safetensors"
     write_basis(Basis(basis.u_or * flips, basis.s_r, basis.v_ir * flips), path)
-    with bases_from({weight_digest(weight): path}), pytest.raises(IntegrityError, match="came out differently") as e:
+    with (
+        bases_from({weight_digest(weight): path}),
+        pytest.raises(IntegrityError, match="came out differently") as e,
+    ):
         PeftModel.from_pretrained(tiny_bert(), saved)
     assert e.value.exit_code == 5
     assert "encoder.layer.0.output.dense" in str(e.value)

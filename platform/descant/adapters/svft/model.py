@@ -12,7 +12,7 @@ from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, resol
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from descant.adapters.patterns import off_diagonals_within
+from descant.adapters.patterns import budget_of, off_diagonals_within
 from descant.adapters.svft.checks import checked, checks_of
 from descant.adapters.svft.config import SvftConfig
 from descant.adapters.svft.layer import SvftLayer, SvftLinear
@@ -145,17 +145,6 @@ def recipe_of(config: PeftConfig) -> tuple[Any, ...]:
     """What decides the positions of an adapter's coefficients, given the weights."""
     assert isinstance(config, SvftConfig)
     return config.pattern, config.off_diagonals, config.rank, config.seed, config.rectangular
-
-
-def budget_of(trainable: str | int, num_parameters: int) -> int:
-    """A number of coefficients from a number, or from a share of the base's parameters such as ``0.1%``."""
-    if isinstance(trainable, int):
-        return trainable
-    text = trainable.strip()
-    try:
-        return int(float(text[:-1]) / 100 * num_parameters) if text.endswith("%") else int(text)
-    except ValueError:
-        raise ValueError(f"trainable is {trainable!r}, expected a number or a share such as '0.1%'") from None
 
 
 def _shape(module: nn.Module) -> tuple[int, int] | None:

@@ -5,8 +5,8 @@ Plain torch.distributed and DeepSpeed: Ray Train starts this loop, and so may a 
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from descant.losses.gather import gather_with_gradient
 from descant.models.encode import Encoder
 from descant.models.encoder import EncoderSpec
 from descant.models.load import load_model
+from descant.stages.compute_bases import reading_bases
 from descant.stages.training.batches import BatchOrder
 from descant.stages.training.bi_encoder import BiEncoder, Tokens, micro_batch
 from descant.stages.training.checkpoints import Checkpoint, CheckpointManifest, Skipped, keep_only
@@ -49,6 +50,8 @@ class Training:
     settings: TrainSettings
     compute: TrainCompute
     folder: Path
+    bases: Mapping[str, Path] = field(default_factory=dict)
+    """Files of singular vectors by the sha256 of their weights, for methods that use them."""
 
     def recipe(self) -> str:
         """Fingerprint of everything that changes numbers."""
@@ -241,11 +244,9 @@ def _adapted_encoder(training: Training, rows: Sequence[TrainingRow], order: Bat
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if not settings.base_dropout:
         _silence_dropout(model)
-    adapted = settings.method.attach(
-        model,
-        seed=seed_for(settings.seed, "adapter"),
-        batches=_examples(Encoder(spec, model, tokenizer), rows, order, settings),
-    )
+    examples = _examples(Encoder(spec, model, tokenizer), rows, order, settings)
+    with reading_bases(training.bases):
+        adapted = settings.method.attach(model, seed=seed_for(settings.seed, "adapter"), batches=examples)
     return Encoder(spec, adapted, tokenizer)
 
 
