@@ -62,7 +62,7 @@ class Svft(Spectral):
     off_diagonals: int = Field(0, ge=0)
     """Diagonals on each side of the main one; sets how many coefficients train for every pattern but plain."""
     trainable: str | int | None = None
-    """A budget instead of ``off_diagonals``: a share of the base's parameters (``0.1%``) or a number of coefficients."""
+    """A budget instead of ``off_diagonals``: a share of the base's parameters (``0.1%``), or a number of them."""
     rectangular: Rectangular = "refuse"
     """What ``top_k`` does with weights that are not square, where it is not defined: refuse, or train a band."""
 

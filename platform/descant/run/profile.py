@@ -29,6 +29,8 @@ class Profile(Compute):
     """The local Ray."""
     embed: EmbedCompute = EmbedCompute()
     """Encoding passages and queries."""
+    compute_bases: MapCompute = MapCompute()
+    """Decomposing weights."""
     build_index: MapCompute = MapCompute()
     """Building index shards."""
     mine_examples: MapCompute = MapCompute()

@@ -11,7 +11,7 @@ import torch.multiprocessing as mp
 from descant.adapters import Dora, Full
 from descant.stages.training.engine import full_state
 from tests.stages.training.toy import llama, run, started
-from tests.stages.training.two_workers import work_all
+from tests.stages.training.two_workers import BANDED, FACTORED, work_all
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,8 @@ def alone(folder: Path, **values: Any) -> dict[str, Any]:
         ("contrast-4", {"contrast_batch": 4}),
         ("dora-0", {"method": Dora(r=4, lora_dropout=0.0)}),
         ("full-0", {"method": Full()}),
+        ("svft-0", {"method": BANDED}),
+        ("svft-factored-0", {"method": FACTORED}),
     ],
 )
 def test_two_workers_train_as_one_does(
@@ -68,6 +70,10 @@ def test_two_workers_train_as_one_does(
         ("dora-3", "dora-0"),
         ("full-2", "full-0"),
         ("full-3", "full-0"),
+        ("svft-1", "svft-0"),
+        ("svft-2", "svft-0"),
+        ("svft-3", "svft-0"),
+        ("svft-factored-3", "svft-factored-0"),
     ],
 )
 def test_zero_stage_and_recomputation_do_not_change_numbers(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from descant.adapters import Dora, Full
+from descant.adapters import Dora, Full, Svft
 from descant.core.errors import DescantError
 from descant.stages.training.engine import full_state
 from descant.stages.training.loop import Trainer, Training, train
@@ -90,6 +90,8 @@ def poisoned(folder: Path, zero: int) -> dict[str, Any]:
     return {"message": message, "step": step + 1, "unchanged": before == after, "rows": rows}
 
 
+BANDED = Svft(pattern="banded", off_diagonals=2, form="beside")
+FACTORED = Svft(pattern="banded", off_diagonals=2, execution="factored")
 SCENARIOS = {
     "zero-0": lambda folder: six_steps(folder, 0),
     "zero-1": lambda folder: six_steps(folder, 1),
@@ -102,6 +104,12 @@ SCENARIOS = {
     "full-0": lambda folder: six_steps(folder, 0, method=Full()),
     "full-2": lambda folder: six_steps(folder, 2, method=Full()),
     "full-3": lambda folder: six_steps(folder, 3, method=Full()),
+    "svft-0": lambda folder: six_steps(folder, 0, method=BANDED),
+    "svft-1": lambda folder: six_steps(folder, 1, method=BANDED),
+    "svft-2": lambda folder: six_steps(folder, 2, method=BANDED),
+    "svft-3": lambda folder: six_steps(folder, 3, method=BANDED),
+    "svft-factored-0": lambda folder: six_steps(folder, 0, method=FACTORED),
+    "svft-factored-3": lambda folder: six_steps(folder, 3, method=FACTORED),
     "bf16-0": lambda folder: six_steps(folder, 0, precision="bf16"),
     "bf16-1": lambda folder: six_steps(folder, 1, precision="bf16"),
     "bf16-2": lambda folder: six_steps(folder, 2, precision="bf16"),

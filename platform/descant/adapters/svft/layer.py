@@ -66,6 +66,7 @@ class SvftLinear(nn.Module, SvftLayer):
         self.quantization_backend = resolve_quantization_backend(base_layer)
         self.is_transposed = isinstance(base_layer, Conv1D)
         self.execution, self.form = config.execution, config.form
+        self.is_dropped = False
         self._composed: tuple[list[Tensor], Tensor] | None = None
         self._said: set[str] = set()
         self._decompose()
@@ -159,18 +160,19 @@ class SvftLinear(nn.Module, SvftLayer):
             return (weight_oi.T if self.is_transposed else weight_oi).to(basis.u_or.dtype)
         return super().get_base_weight()
 
-    @property
-    def is_dropped(self) -> bool:
-        """Whether only the factors of the weight are kept."""
-        return cast("Tensor", self.get_base_layer().weight).numel() == 0
-
     def restore_weight(self) -> None:
         """Put a dropped weight back, to the rounding of its factors."""
         if self.is_dropped:
             self.set_base_weight(self.get_base_weight())
 
+    def set_base_weight(self, weight_data: Tensor) -> None:
+        """Another weight; one that was dropped is there again."""
+        super().set_base_weight(weight_data)
+        self.is_dropped = False
+
     def _drop_weight(self) -> None:
-        self.set_base_weight(self.basis.u_or.new_empty(0))
+        super().set_base_weight(self.basis.u_or.new_empty(0))
+        self.is_dropped = True
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """float32 U M V^T, shaped as the weight."""
@@ -258,7 +260,7 @@ class SvftLinear(nn.Module, SvftLayer):
             rank,
             condition=self.condition,
             dtype=x_ti.dtype,
-            can_compose=self.quantization_backend is None and not torch.compiler.is_compiling(),
+            can_compose=self._can_compose(),
         )
         if not torch.compiler.is_compiling() and form not in self._said:
             self._said.add(form)
@@ -267,6 +269,11 @@ class SvftLinear(nn.Module, SvftLayer):
             )
         return form
 
+    def _can_compose(self) -> bool:
+        """Whether the weight is at hand, whole and in numbers: not quantised, not sharded, not being compiled."""
+        is_sharded = hasattr(self.get_base_layer().weight, "ds_id")
+        return self.quantization_backend is None and not is_sharded and not torch.compiler.is_compiling()
+
     def _composed_weight(self, coefficients: list[Tensor], names: list[str]) -> Tensor:
         """W + U M V^T in the dtype of W; made anew only when a coefficient has changed."""
         values = [values_k.detach() for values_k in coefficients]
@@ -274,7 +281,7 @@ class SvftLinear(nn.Module, SvftLayer):
             before, weight_oi = self._composed
             if len(before) == len(values) and all(map(torch.equal, before, values)):
                 return weight_oi
-        with torch.no_grad():
+        with torch.no_grad(), gather_params_ctx(cast("nn.Parameter", self.get_base_layer().weight)):
             weight = self._shifted(
                 sum((self.get_delta_weight(name) for name in names[1:]), self.get_delta_weight(names[0]))
             )
