@@ -15,7 +15,7 @@ TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,$(if $(strip $(PIP_CONFIGURE
 FAISS ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-slow check smoke golden bench clean
+.PHONY: help demo test test-slow check smoke golden methods bench clean
 help:
 	@echo "make demo       create .venv, install, run the quickstart"
 	@echo "make test       create .venv, install, run the tests (under 15 minutes on 2 cores)"
@@ -24,6 +24,7 @@ help:
 	@echo "make smoke      the smoke recipe"
 	@echo "make bench      benchmarks; figures go to docs/results"
 	@echo "make golden     write tests/golden/fingerprints.json anew"
+	@echo "make methods    write docs/methods.md anew"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -58,6 +59,9 @@ check: $(VENV)/.installed-test
 
 golden: $(VENV)/.installed-test
 	$(BIN)/python -m tests.golden.write
+
+methods: $(VENV)/.installed-test
+	$(BIN)/python -m tests.golden.methods_page
 
 bench: $(VENV)/.installed-test
 	DESCANT_BENCH_OUT=docs/results $(BIN)/python -m pytest -q -s -m bench tests/benchmarks

@@ -2,41 +2,91 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel, PreTrainedModel
+from transformers import GPT2LMHeadModel, LlamaForCausalLM, PreTrainedModel
 
-from descant.adapters import Dora, Full, Lora, Method
-from descant.core.errors import ConfigError
-from descant.testing.method_suite import MethodSuite
+from descant.adapters import METHODS, Dora, Full, Lora, Method, Pissa, Rslora
+from descant.adapters.library import LinearMethod, PeftMethod
+from descant.adapters.prompts import Prompt
+from descant.testing.method_suite import Batch, MethodSuite
+from tests.adapters.tiny import SPECS, kind_of, tiny_bert, tiny_gpt2, tiny_llama
 
-
-def tiny_bert() -> BertModel:
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=40,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=32,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        initializer_range=0.3,
-    )
-    return BertModel(config, add_pooling_layer=False).eval()
+PROMPTS = [spec for spec in SPECS if isinstance(spec, Prompt)]
+ADAPTERS = [spec for spec in SPECS if isinstance(spec, PeftMethod) and not isinstance(spec, Prompt)]
+ON_CONV1D = [spec for spec in ADAPTERS if "Conv1D" in spec.layers or not isinstance(spec, LinearMethod)]
 
 
-class TestMethods(MethodSuite):
-    @pytest.fixture(
-        params=[
-            Lora(r=2, lora_alpha=4),
-            Lora(r=3, lora_alpha=4, lora_dropout=0.0, target_modules=("query", "value"), use_rslora=True),
-            Lora(r=2, lora_alpha=4, bias="lora_only"),
-            Dora(r=2, lora_alpha=4),
-        ],
-        ids=["lora", "lora-query-value-rs", "lora-bias", "dora"],
-    )
+def test_every_method_of_the_table_is_tried() -> None:
+    assert [type(spec) for spec in SPECS] == list(METHODS)
+
+
+class Suite(MethodSuite):
+    @pytest.fixture
     def method(self, request: Any) -> Method:
         return request.param
+
+
+@pytest.mark.parametrize("method", ADAPTERS, indirect=True, ids=kind_of)
+class TestOnBert(Suite):
+    @pytest.fixture
+    def base(self) -> PreTrainedModel:
+        return tiny_bert()
+
+
+@pytest.mark.parametrize("method", ADAPTERS, indirect=True, ids=kind_of)
+class TestOnLlama(Suite):
+    @pytest.fixture
+    def base(self) -> PreTrainedModel:
+        return tiny_llama()
+
+
+@pytest.mark.parametrize("method", ON_CONV1D, indirect=True, ids=kind_of)
+class TestOnGpt2(Suite):
+    @pytest.fixture
+    def base(self) -> PreTrainedModel:
+        return tiny_gpt2()
+
+
+@pytest.mark.parametrize("method", PROMPTS, indirect=True, ids=kind_of)
+class TestPromptsOnGpt2(Suite):
+    @pytest.fixture
+    def base(self) -> PreTrainedModel:
+        return tiny_gpt2(GPT2LMHeadModel)
+
+
+@pytest.mark.parametrize("method", PROMPTS, indirect=True, ids=kind_of)
+class TestPromptsOnLlama(Suite):
+    @pytest.fixture
+    def base(self) -> PreTrainedModel:
+        return tiny_llama(LlamaForCausalLM)
+
+
+OPTIONS = {
+    "lora-query-value-rs": Lora(
+        r=3, lora_alpha=4, lora_dropout=0.0, target_modules=("query", "value"), use_rslora=True
+    ),
+    "dora-dropout": Dora(r=2, lora_alpha=4, lora_dropout=0.5),
+    "rslora-r3": Rslora(r=3),
+    "pissa-rs": Pissa(r=2, lora_alpha=2, use_rslora=True),
+}
+
+
+@pytest.mark.parametrize("method", list(OPTIONS.values()), indirect=True, ids=list(OPTIONS))
+class TestOptions(Suite):
+    @pytest.fixture
+    def base(self) -> PreTrainedModel:
+        return tiny_bert()
+
+
+class TestTrainedBiases(Suite):
+    """Biases that train are the base's own: such an adapter cannot be taken off again."""
+
+    test_weights_of_the_base_stay_where_declared = None
+    test_disabled_adapter_gives_the_base = None
+    test_several_adapters_are_switched_and_deleted = None
+
+    @pytest.fixture
+    def method(self) -> Method:
+        return Lora(r=2, lora_alpha=4, bias="lora_only")
 
     @pytest.fixture
     def base(self) -> PreTrainedModel:
@@ -53,18 +103,13 @@ class TestFull(MethodSuite):
         return tiny_bert()
 
     @pytest.fixture
-    def tokens(self) -> dict[str, torch.Tensor]:
+    def tokens(self) -> Batch:
         ids = torch.arange(32).reshape(1, 32)
         return {
             "input_ids": ids.repeat(2, 1),
             "attention_mask": torch.ones(2, 32, dtype=torch.long),
             "token_type_ids": torch.tensor([[0], [1]]).repeat(1, 32),
         }
-
-
-def test_lora_target_not_in_the_model_is_refused_with_what_is_there() -> None:
-    with pytest.raises(ConfigError, match=r"q_proj.*it has dense, key, query, value"):
-        Lora(target_modules=("q_proj",)).attach(tiny_bert(), seed=0)
 
 
 def test_lora_scale_is_alpha_over_r() -> None:

@@ -25,7 +25,7 @@ class AdaLora(LinearMethod):
     layers: ClassVar[tuple[str, ...]] = ("Linear", "Conv1D")
     quantised: ClassVar[bool] = True
     several_adapters: ClassVar[bool] = False
-    zero_stages: ClassVar[tuple[int, ...]] = (0,)
+    zero_stages: ClassVar[tuple[int, ...]] = ()
     untrainable: ClassVar[str] = (
         "its rank allocator reads whole gradients after every step and has a state of its own, which the "
         "training neither gives it nor keeps in checkpoints"

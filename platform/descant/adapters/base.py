@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     Batches = Iterable[Mapping[str, torch.Tensor]]
-    """Arguments of the base model's forward: int64 ``input_ids`` and ``attention_mask`` [texts, tokens]."""
+    """Arguments of the base model's forward: int64 or bool ``input_ids`` and ``attention_mask`` [texts, tokens]."""
 
 
 class Method(Spec, ABC):

@@ -48,7 +48,7 @@ class Lora(LowRank):
     kind: Literal["lora"] = "lora"
     """Which method this is."""
     bias: Literal["none", "lora_only"] = "none"
-    """Which biases train: none, or those of the targets."""
+    """Which biases train: none, or those of the targets, so that disabling the adapter leaves them changed."""
 
     def num_parameters(self, model: PreTrainedModel) -> int:
         """r (inputs + outputs) for each target, and its bias where biases train."""

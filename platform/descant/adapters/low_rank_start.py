@@ -158,7 +158,7 @@ class Corda(Residual):
         """As all, after the covariance of every target's input over the examples was taken."""
         from peft.tuners.lora.corda import preprocess_corda
 
-        examples = _examples(self, batches, self.example_batches)
+        examples = _examples(self, model, batches, self.example_batches)
         config = self.config()
         config.target_modules = [t.name for t in self.targets(model)]
 
@@ -201,7 +201,7 @@ class Eva(Started):
         """As all, and A is set; raises DataError when the examples leave a direction undetermined."""
         from peft import initialize_lora_eva_weights
 
-        examples = _examples(self, batches, self.example_batches)
+        examples = _examples(self, model, batches, self.example_batches)
         adapted = super().wrap(model, batches)
         left = MAX_PASSES * len(examples)
 
@@ -232,8 +232,14 @@ MAX_PASSES = 64
 """Passes over the examples after which EVA is given up."""
 
 
-def _examples(method: Started, batches: Batches | None, count: int) -> list[Mapping[str, torch.Tensor]]:
-    found = list(islice(batches or (), count))
+def _examples(
+    method: Started, model: PreTrainedModel, batches: Batches | None, count: int
+) -> list[dict[str, torch.Tensor]]:
+    """The first ``count`` batches, on the model's device."""
+    found = [
+        {name: batch[name].long().to(model.device) for name in ("input_ids", "attention_mask")}
+        for batch in islice(batches or (), count)
+    ]
     if not found:
         raise method.refusal(
             "it starts from example batches and was given none",

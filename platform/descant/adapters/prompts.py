@@ -21,7 +21,7 @@ class Prompt(PeftMethod):
     quantised: ClassVar[bool] = True
     several_adapters: ClassVar[bool] = False
     starts_at_base: ClassVar[bool] = False
-    zero_stages: ClassVar[tuple[int, ...]] = (0, 1, 2)
+    zero_stages: ClassVar[tuple[int, ...]] = ()
     untrainable: ClassVar[str] = (
         "its virtual tokens are for a causal language model; an encoder's pooling would take them for text"
     )

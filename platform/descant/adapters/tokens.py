@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class TrainableTokens(PeftMethod):
-    """Trainable tokens: the input embeddings of chosen tokens train, all else is frozen (PEFT; no paper).
+    """Trainable tokens: the input embeddings of chosen tokens train, all else is frozen.
 
-    Defaults: PEFT's; there is none for the tokens.
+    PEFT's own method, without a paper. The tokens have no default.
     """
 
     kind: Literal["trainable_tokens"] = "trainable_tokens"
