@@ -69,12 +69,13 @@ def skeleton(reference: AnyModel) -> "PreTrainedModel":
     from transformers import AutoConfig, AutoModel
 
     reference.check()
-    if not isinstance(reference, StoredModel):
-        model: Any = tiny_model(reference.architecture, reference.seed, vocab_size=8)
-        return model.to("meta")
-    config = AutoConfig.from_pretrained(reference.locate(), **_LOCAL)
-    with torch.device("meta"), _quiet():
-        model = AutoModel.from_config(config)
+    model: Any
+    if isinstance(reference, StoredModel):
+        config = AutoConfig.from_pretrained(reference.locate(), **_LOCAL)
+        with torch.device("meta"), _quiet():
+            model = AutoModel.from_config(config)
+    else:
+        model = tiny_model(reference.architecture, reference.seed, vocab_size=8).to("meta")
     _drop_pooler(model)
     return model
 
