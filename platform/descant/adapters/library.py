@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """A layer to adapt, with its sizes whatever the layout of its weight."""
+    """A layer to adapt, with its sizes whatever the layout of its weight; ``layer`` is Linear or Conv1D."""
 
     name: str
     module: Any
+    layer: str
     in_features: int
     out_features: int
 
@@ -142,12 +143,12 @@ def targets(
                     "Nothing was started. Name one of these, or write all-linear.",
                 )
         chosen = [t for t in linear if any(_is(t.name, target) for target in named)]
-    wrong = sorted({type(t.module).__name__ for t in chosen} - {"Linear", "NonDynamicallyQuantizableLinear"})
-    if not chosen or any(kind not in layers for kind in wrong if kind == "Conv1D"):
+    wrong = [t for t in chosen if t.layer not in layers]
+    if wrong or not chosen:
         raise ConfigError(
             "E-ADP-LAYER",
-            f"{type(model).__name__}: {chosen[0].name if chosen else 'target_modules'}",
-            f"found {', '.join(wrong) or 'no linear layer'}, the method adapts {', '.join(layers)}",
+            f"{type(model).__name__}: {wrong[0].name if wrong else 'target_modules'}",
+            f"found {wrong[0].layer if wrong else 'no linear layer'}, the method adapts {', '.join(layers)}",
             "Nothing was started. Name other targets, or use lora, which adapts Linear and Conv1D.",
         )
     return chosen
@@ -171,10 +172,10 @@ def _linear(name: str, module: torch.nn.Module) -> Target | None:
     from transformers.pytorch_utils import Conv1D
 
     if isinstance(module, torch.nn.Linear):
-        return Target(name, module, module.in_features, module.out_features)
+        return Target(name, module, "Linear", module.in_features, module.out_features)
     if isinstance(module, Conv1D):
         inputs, outputs = module.weight.shape
-        return Target(name, module, inputs, outputs)
+        return Target(name, module, "Conv1D", inputs, outputs)
     return None
 
 
