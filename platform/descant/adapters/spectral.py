@@ -88,7 +88,7 @@ class Svft(Spectral):
 
 
 class Svf(Spectral):
-    """SVF: the singular values alone train, which is SVFT's diagonal (arXiv:2206.06122 for vision, few-shot)."""
+    """SVF: the singular values alone train, which is SVFT's plain pattern (arXiv:2206.06122)."""
 
     kind: Literal["svf"] = "svf"
     """Which method this is."""
@@ -99,9 +99,9 @@ class Svf(Spectral):
 
 
 class SvftPublished(Spectral):
-    """SVFT as its authors' code does it: a random start and a trained gate, sigmoid(g) M with g = 0 at first.
+    """SVFT, published code: a random start and a trained gate, sigmoid(g) M with g = 0 at first (arXiv:2405.19597).
 
-    Paper arXiv:2405.19597 has neither; kept to reproduce results of that code.
+    The paper has neither; this is for reproducing what the authors' code gives.
     """
 
     starts_at_base: ClassVar[bool] = False

@@ -53,9 +53,7 @@ class Encoder:
         self.spec, self.model, self.tokenizer = spec, model, tokenizer
         self.dim = int(model.config.hidden_size)
 
-    def encode(
-        self, rows: Sequence[TokenRow], *, tokens_per_batch: int = TOKENS_PER_BATCH
-    ) -> np.ndarray:
+    def encode(self, rows: Sequence[TokenRow], *, tokens_per_batch: int = TOKENS_PER_BATCH) -> np.ndarray:
         """float32 [rows, dim] in the order given, unit length; see ``vector_faults`` for those that are not.
 
         The vector of a row depends neither on its neighbours nor on ``tokens_per_batch``, up to rounding

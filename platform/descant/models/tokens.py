@@ -52,7 +52,9 @@ def token_rows(
     spans = encoded["offset_mapping"] if needs_offsets else [()] * len(texts)
     return [
         _row(_ended(ids, eos), text.start, found, len(ids) == full and bool(encoding.overflowing))
-        for ids, text, found, encoding in zip(encoded["input_ids"], texts, spans, encoded.encodings, strict=True)
+        for ids, text, found, encoding in zip(
+            encoded["input_ids"], texts, spans, encoded.encodings, strict=True
+        )
     ]
 
 

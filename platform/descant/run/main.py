@@ -58,7 +58,9 @@ def run_recipe(
         ):
             if drift is not None:
                 tracked.tags(drift.tags)
-                console.print(f"[yellow]begun anew[/yellow]  {drift.unfinished} stays unfinished ({drift.changes})")
+                console.print(
+                    f"[yellow]begun anew[/yellow]  {drift.unfinished} stays unfinished ({drift.changes})"
+                )
             results = execute(plan, recipe, store, profile, tracked, display)
             register_result(recipe, results, plan, tracked, force=force)
     console.print()
