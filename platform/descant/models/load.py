@@ -75,9 +75,10 @@ def skeleton(reference: AnyModel) -> "PreTrainedModel":
         with torch.device("meta"), _quiet():
             model = AutoModel.from_config(config)
     else:
-        model = tiny_model(reference.architecture, reference.seed, vocab_size=8).to("meta")
+        model = tiny_model(reference.architecture, reference.seed, vocab_size=8)
     _drop_pooler(model)
-    return model
+    bare: PreTrainedModel = model.to("meta")
+    return bare
 
 
 def load_tokenizer(reference: AnyModel) -> "PreTrainedTokenizerFast":

@@ -95,11 +95,10 @@ def output_side(
 
 
 def factored(
-    x_ti: Tensor, bias_o: Tensor | None, u_or: Tensor, s_r: Tensor, v_ir: Tensor, multiply: Multiply
+    x_ti: Tensor, bias_o: Tensor | None, u_or: Tensor, v_ir: Tensor, multiply_whole: Multiply
 ) -> Tensor:
-    """[t, o]; ``multiply`` takes and gives as many columns as there are singular values."""
-    h_tr = x_ti @ v_ir
-    return functional.linear(h_tr * s_r + multiply(h_tr), u_or, bias_o)
+    """[t, o]; ``multiply_whole`` gives h (S + M)^T."""
+    return functional.linear(multiply_whole(x_ti @ v_ir), u_or, bias_o)
 
 
 def composed(

@@ -226,7 +226,9 @@ class SvftLinear(nn.Module, SvftLayer):
             return self._multiplied(h_tr, names)
 
         if self.is_dropped:
-            return forms.factored(x_ti, bias_o, basis.u_or, basis.s_r, basis.v_ir, multiply)
+            return forms.factored(
+                x_ti, bias_o, basis.u_or, basis.v_ir, lambda h_tr: self._multiplied_whole(h_tr, names)
+            )
         rank = max(self.product(name).rank for name in names)
         u_or, s_r, v_ir = basis.u_or[:, :rank], basis.s_r[:rank], basis.v_ir[:, :rank]
         form = self._form(x_ti, rank)
@@ -249,6 +251,20 @@ class SvftLinear(nn.Module, SvftLayer):
             found = functional.pad(found, (0, h_tr.shape[1] - product.rank))
             total = found if total is None else total + found
         return torch.zeros_like(h_tr) if total is None else total
+
+    def _multiplied_whole(self, h_tr: Tensor, names: list[str]) -> Tensor:
+        """h (S + M)^T, in one product where M has a diagonal to add S to.
+
+        In half precision that sum would swallow small coefficients, so there the two are apart.
+        """
+        s_r = self.basis.s_r
+        if len(names) == 1 and h_tr.dtype in (torch.float32, torch.float64):
+            product, coefficients_k = self.product(names[0]), self.coefficients(names[0])
+            if product.diagonal_r is not None and product.rank == len(s_r):
+                return product(
+                    h_tr, coefficients_k.index_add(0, product.diagonal_r, s_r.to(coefficients_k.dtype))
+                )
+        return h_tr * s_r + self._multiplied(h_tr, names)
 
     def _form(self, x_ti: Tensor, rank: int) -> forms.ExactForm:
         if self.form != "auto":

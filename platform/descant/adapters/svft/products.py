@@ -25,9 +25,14 @@ BLOCK = 64
 class Product(nn.Module, ABC):
     """Multiplies by a sparse r x r matrix whose positions are fixed; its coefficients are given each time."""
 
-    def __init__(self, rank: int) -> None:
+    diagonal_r: Tensor | None
+    """int64 [r]: which coefficients stand on the diagonal; None where some of it is no position of the matrix."""
+
+    def __init__(self, rank: int, positions: Tensor) -> None:
         super().__init__()
         self.rank = rank
+        diagonal_r = torch.nonzero(positions[0] == positions[1]).flatten()
+        self.register_buffer("diagonal_r", diagonal_r if len(diagonal_r) == rank else None, persistent=False)
 
     def forward(self, h_tr: Tensor, coefficients_k: Tensor) -> Tensor:
         """[t, r] = h M^T in the dtype of h, differentiable in both; only h is kept for the gradients."""
@@ -88,7 +93,7 @@ class Band(Product):
     transposed_k: Tensor
 
     def __init__(self, rank: int, off_diagonals: int, positions: Tensor) -> None:
-        super().__init__(rank)
+        super().__init__(rank, positions)
         self.d = off_diagonals
         self.block = min(BLOCK, rank)
         self.num_blocks = -(-rank // self.block)
@@ -142,7 +147,7 @@ class Scattered(Product):
     transposed_columns_k: Tensor
 
     def __init__(self, rank: int, positions: Tensor) -> None:
-        super().__init__(rank)
+        super().__init__(rank, positions)
         rows_k, columns_k = positions
         order_k = torch.argsort(columns_k * rank + rows_k)
         buffers = {
@@ -219,7 +224,7 @@ def product_of(rank: int, positions_2k: Tensor) -> Product:
     d = int((rows_k - columns_k).abs().max())
     if len(rows_k) != num_positions("banded", rank, d):
         return Scattered(rank, positions_2k)
-    return Band(rank, d, positions_2k) if d else Diagonal(rank)
+    return Band(rank, d, positions_2k) if d else Diagonal(rank, positions_2k)
 
 
 def _starts(sorted_k: Tensor, rank: int) -> Tensor:
