@@ -134,7 +134,7 @@ class Olora(Residual):
 class Corda(Residual):
     """CorDA: LoRA on the directions of each weight that matter most for examples of its input (arXiv:2406.05223).
 
-    Defaults: alpha equal to r and no dropout, as PiSSA; the paper uses 256 examples for 7 billion parameters.
+    Defaults: alpha equal to r and no dropout, as PiSSA; PEFT finds 256 long texts enough for 4096 inputs.
     """
 
     kind: Literal["corda"] = "corda"
