@@ -1,13 +1,14 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import GPT2LMHeadModel, LlamaForCausalLM, PreTrainedModel
 
-from descant.adapters import METHODS, Dora, Full, Lora, Method, Pissa, Rslora
+from descant.adapters import METHODS, AdaLora, Dora, Full, Lora, Method, Pissa, Rslora
 from descant.adapters.library import LinearMethod, PeftMethod
 from descant.adapters.prompts import Prompt
-from descant.testing.method_suite import Batch, MethodSuite
+from descant.testing.method_suite import Batch, MethodSuite, reload, trainable
 from tests.adapters.tiny import SPECS, kind_of, tiny_bert, tiny_gpt2, tiny_llama
 
 PROMPTS = [spec for spec in SPECS if isinstance(spec, Prompt)]
@@ -124,3 +125,22 @@ def test_lora_scale_is_alpha_over_r() -> None:
     x = torch.randn(3, 16, generator=torch.Generator().manual_seed(1))
     expected = x @ (frozen + 3.0 * up @ down).T + bias
     assert torch.allclose(layer(x), expected, atol=1e-5)
+
+
+def test_adalora_whose_ranks_were_cut_reloads_to_equal_outputs(tmp_path: Path) -> None:
+    base, ids = tiny_bert(), torch.arange(24).reshape(2, 12) % 20 + 5
+    base.save_pretrained(tmp_path / "base")
+    method = AdaLora(init_r=4, target_r=1, total_step=6, tfinal=2, lora_alpha=64)
+    model: Any = method.attach(base, seed=0)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-1)
+    for step in range(6):
+        model(input_ids=ids).last_hidden_state.pow(2).mean().backward()
+        optimizer.step()
+        model.base_model.update_and_allocate(step)
+        optimizer.zero_grad()
+    expected = model.eval()(input_ids=ids).last_hidden_state
+    method.save(model, tmp_path / "saved", trainable(model))
+    again = reload(method, type(base), tmp_path).eval()
+    ranks = [p.shape[0] for n, p in again.named_parameters() if "lora_E" in n]
+    assert sum(ranks) == len(ranks)  # a mean rank of 1
+    assert torch.allclose(again(input_ids=ids).last_hidden_state, expected, atol=1e-6)

@@ -134,14 +134,14 @@ class Olora(Residual):
 class Corda(Residual):
     """CorDA: LoRA on the directions of each weight that matter most for examples of its input (arXiv:2406.05223).
 
-    Defaults: alpha equal to r and no dropout, as PiSSA; the paper uses 256 examples for 7 billion parameters.
+    Defaults: alpha equal to r and no dropout, as PiSSA; PEFT finds 256 long texts enough for 4096 inputs.
     """
 
     kind: Literal["corda"] = "corda"
     """Which method this is."""
     corda_method: Literal["ipm", "kpm"] = "ipm"
     """Adapt the directions that the examples use most (instruction) or least (knowledge preserved)."""
-    example_batches: int = Field(16, ge=1)
+    example_batches: int = Field(32, ge=1)
     """Batches of examples that the covariances are computed from."""
 
     def config(self) -> LoraConfig:
@@ -185,7 +185,7 @@ class Eva(Started):
     quantised: ClassVar[bool] = True
     tau: float = Field(0.99, gt=0, lt=1)
     """Cosine similarity of a direction with itself a batch before at which it counts as found."""
-    example_batches: int = Field(16, ge=1)
+    example_batches: int = Field(32, ge=1)
     """Batches of examples, gone through again and again until all directions are found."""
 
     def config(self) -> LoraConfig:

@@ -41,7 +41,7 @@ class Prompt(PeftMethod):
 class PromptTuning(Prompt):
     """Prompt tuning: trained input embeddings in front of the text (arXiv:2104.08691).
 
-    Defaults: 20 vectors, the paper's middle size (it finds 20 to 100 enough), random at the start.
+    Defaults: 20 vectors, beyond which the paper gains little, and PEFT's random start.
     """
 
     kind: Literal["prompt_tuning"] = "prompt_tuning"

@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 CHECKPOINTS, STEPS, ADAPTER, STOP = "checkpoints", "steps.jsonl", "adapter", "stop"
 """What a training's folder holds; a file called ``stop`` asks it to save and end."""
 
+EXAMPLE_ROWS = 8
+"""Rows that a method which starts from data sees at once."""
+
 
 @dataclass(frozen=True)
 class Training:
@@ -253,12 +256,14 @@ def _adapted_encoder(training: Training, rows: Sequence[TrainingRow], order: Bat
 def _examples(
     encoder: Encoder, rows: Sequence[TrainingRow], order: BatchOrder, settings: TrainSettings
 ) -> Iterator[Tokens]:
-    """Queries, then passages, of each contrast batch in order: what methods may look at that start from data.
+    """Queries, then passages, of a few rows at a time in order: for methods that start from data.
 
-    All workers read the same batches, so that they start from the same adapter.
+    All workers read the same batches, however many they are, so that they start from the same adapter.
     """
     for step in range(order.num_steps):
         for row_indices in order.step(step):
             contrast_rows = [rows[row] for row in row_indices]
-            batch = micro_batch(contrast_rows, 0, len(contrast_rows), encoder=encoder, settings=settings)
-            yield from (batch.queries, batch.passages)
+            for start in range(0, len(contrast_rows), EXAMPLE_ROWS):
+                size = min(EXAMPLE_ROWS, len(contrast_rows) - start)
+                batch = micro_batch(contrast_rows, start, size, encoder=encoder, settings=settings)
+                yield from (batch.queries, batch.passages)
