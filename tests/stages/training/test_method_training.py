@@ -23,7 +23,9 @@ from tests.stages.training.toy import WORDS, figures, run, started, toy_training
 TRAINABLE: list[Method] = [s for s in SPECS if not s.untrainable and not isinstance(s, TrainableTokens)]
 TRAINABLE.append(TrainableTokens(token_indices=tiny_tokenizer("bert").convert_tokens_to_ids(list(WORDS))))
 QUICK = [
-    s for s in TRAINABLE if kind_of(s) in ("pissa", "eva", "corda", "vera", "vblora", "trainable_tokens", "svft")
+    s
+    for s in TRAINABLE
+    if kind_of(s) in ("pissa", "eva", "corda", "vera", "vblora", "trainable_tokens", "svft")
 ]
 SLOW = [pytest.param(s, marks=pytest.mark.slow) for s in TRAINABLE if s not in QUICK]
 
