@@ -129,15 +129,31 @@ def test_composed_weight_is_made_once_for_equal_coefficients() -> None:
     output(model)
     layer = layers(model)[0]
     assert layer._composed is not None
-    before = layer._composed[1]
+    before = layer._composed[2]
     output(model)
-    assert layer._composed[1] is before
+    assert layer._composed[2] is before
     with torch.no_grad():
         layer.svft_coefficients["default"].data[0] += (
             1  # as optimizers do that write past the version counter
         )
     output(model)
-    assert layer._composed[1] is not before
+    assert layer._composed[2] is not before
+
+
+def test_composed_weights_of_two_adapters_are_not_taken_for_each_other() -> None:
+    model = adapted(tiny_bert(), form="composed", pattern="random", off_diagonals=2)
+    model.add_adapter(
+        "second",
+        SvftConfig(target_modules="all-linear", form="composed", pattern="random", off_diagonals=2, seed=9),
+    )
+    for layer in layers(model):
+        for name in ("default", "second"):  # the same numbers at other positions
+            torch.nn.init.constant_(layer.svft_coefficients[name], 0.05)
+    first = output(model)
+    model.set_adapter("second")
+    second = output(model)
+    torch.testing.assert_close(output(model.merge_and_unload()), second, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(first, second)
 
 
 def test_factored_keeps_no_weight_and_gives_it_back() -> None:

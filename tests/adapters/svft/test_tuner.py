@@ -86,6 +86,13 @@ def test_saved_adapter_holds_coefficients_only_and_loads_to_the_same_outputs(
     torch.testing.assert_close(output(again.merge_and_unload()), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_loading_with_little_memory_gives_the_same(saved: Path) -> None:
+    expected = output(PeftModel.from_pretrained(tiny_bert(), saved))
+    assert torch.equal(
+        output(PeftModel.from_pretrained(tiny_bert(), saved, low_cpu_mem_usage=True)), expected
+    )
+
+
 def test_half_precision_adapter_keeps_float32_coefficients_through_a_file(tmp_path: Path) -> None:
     model = trained_adapter(tiny_llama().bfloat16())
     assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}

@@ -5,6 +5,7 @@ Legend: t tokens, o outputs, i inputs, r rank, k trained coefficients.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from typing import Any, cast
@@ -67,8 +68,7 @@ class SvftLinear(nn.Module, SvftLayer):
         self.is_transposed = isinstance(base_layer, Conv1D)
         self.execution, self.form = config.execution, config.form
         self.is_dropped = False
-        self._composed: tuple[list[Tensor], Tensor] | None = None
-        self._said: set[str] = set()
+        self._composed: tuple[list[str], list[Tensor], Tensor] | None = None
         self._decompose()
         self.update_layer(adapter_name, config)
 
@@ -110,6 +110,7 @@ class SvftLinear(nn.Module, SvftLayer):
         )
         device = self.basis.u_or.device
         self.svft_products[adapter_name] = product_of(rank, found_2k).to(device)
+        self._composed = None
         start_k = torch.zeros(found_2k.shape[1])
         if config.start == "published":
             generator = torch.Generator().manual_seed(seed_for(config.seed, "svft start", self.weight_sha256))
@@ -168,7 +169,7 @@ class SvftLinear(nn.Module, SvftLayer):
     def set_base_weight(self, weight_data: Tensor) -> None:
         """Another weight; one that was dropped is there again."""
         super().set_base_weight(weight_data)
-        self.is_dropped = False
+        self.is_dropped, self._composed = False, None
 
     def _drop_weight(self) -> None:
         super().set_base_weight(self.basis.u_or.new_empty(0))
@@ -278,11 +279,8 @@ class SvftLinear(nn.Module, SvftLayer):
             dtype=x_ti.dtype,
             can_compose=self._can_compose(),
         )
-        if not torch.compiler.is_compiling() and form not in self._said:
-            self._said.add(form)
-            log.debug(
-                "%d x %d, rank %d, %d tokens: %s", self.out_features, self.in_features, rank, len(x_ti), form
-            )
+        if not torch.compiler.is_compiling():
+            _say_once(self.out_features, self.in_features, rank, form)
         return form
 
     def _can_compose(self) -> bool:
@@ -291,18 +289,20 @@ class SvftLinear(nn.Module, SvftLayer):
         return self.quantization_backend is None and not is_sharded and not torch.compiler.is_compiling()
 
     def _composed_weight(self, coefficients: list[Tensor], names: list[str]) -> Tensor:
-        """W + U M V^T in the dtype of W; made anew only when a coefficient has changed."""
+        """W + U M V^T in the dtype of W; made anew only when a coefficient has changed.
+
+        Values are compared, since optimizers write past the version counter.
+        """
         values = [values_k.detach() for values_k in coefficients]
-        if self._composed is not None:
-            before, weight_oi = self._composed
-            if len(before) == len(values) and all(map(torch.equal, before, values)):
+        if self._composed is not None and self._composed[0] == names:
+            _, before, weight_oi = self._composed
+            if before[0].device == values[0].device and all(map(torch.equal, before, values)):
                 return weight_oi
         with torch.no_grad(), gather_params_ctx(cast("nn.Parameter", self.get_base_layer().weight)):
-            weight = self._shifted(
-                sum((self.get_delta_weight(name) for name in names[1:]), self.get_delta_weight(names[0]))
-            )
+            delta = sum((self.get_delta_weight(name) for name in names[1:]), self.get_delta_weight(names[0]))
+            weight = self._shifted(delta)
             weight_oi = weight.T if self.is_transposed else weight
-        self._composed = ([values_k.clone() for values_k in values], weight_oi)
+        self._composed = (list(names), [values_k.clone() for values_k in values], weight_oi)
         return weight_oi
 
     def _read_off(self, gradient_oi: Tensor, names: list[str]) -> list[Tensor]:
@@ -318,3 +318,14 @@ class SvftLinear(nn.Module, SvftLayer):
     def extra_repr(self) -> str:
         """How the layer computes."""
         return f"{self.in_features} -> {self.out_features}, execution={self.execution}, form={self.form}"
+
+
+@functools.cache
+def _say_once(outputs: int, inputs: int, rank: int, form: str) -> None:
+    log.info(
+        "SVFT computes weights of %d x %d with %d singular vectors by the form %s",
+        outputs,
+        inputs,
+        rank,
+        form,
+    )
