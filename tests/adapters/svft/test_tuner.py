@@ -12,7 +12,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import PeftType
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from descant.adapters.patterns import num_positions
 from descant.adapters.svft import SvftConfig, hotswap_adapter
@@ -327,6 +327,26 @@ def test_file_is_little_more_than_its_numbers(saved: Path) -> None:
     model = PeftModel.from_pretrained(tiny_bert(), saved)
     numbers = sum(layer.svft_coefficients["default"].numel() for layer in _layers(model))
     assert (saved / "adapter_model.safetensors").stat().st_size <= 1.05 * 4 * numbers + 20_000
+
+
+@pytest.mark.slow
+def test_file_for_the_shapes_of_smollm2_135m_is_little_more_than_its_numbers(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=8,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+    )
+    model = get_peft_model(
+        LlamaForCausalLM(config), SvftConfig(pattern="banded", off_diagonals=8, target_modules="all-linear")
+    )
+    model.save_pretrained(tmp_path)
+    numbers = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert numbers == 30 * (5 * num_positions("banded", 576, 8) + 2 * num_positions("banded", 192, 8))
+    assert (tmp_path / "adapter_model.safetensors").stat().st_size <= 1.05 * 4 * numbers + 20_000
 
 
 def test_frozen_vectors_are_in_no_state_dict() -> None:
