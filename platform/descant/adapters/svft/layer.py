@@ -13,7 +13,6 @@ from typing import Any, cast
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from peft.utils import resolve_quantization_backend
-from peft.utils.integrations import gather_params_ctx
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
@@ -24,6 +23,7 @@ from descant.adapters.svft.basis import Basis, weight_digest
 from descant.adapters.svft.config import SvftConfig
 from descant.adapters.svft.probes import Probes
 from descant.adapters.svft.products import Product, product_of
+from descant.adapters.svft.sharding import gathered, is_sharded
 from descant.adapters.svft.source import basis_of
 from descant.core.errors import ConfigError
 from descant.core.seeds import seed_for
@@ -32,14 +32,17 @@ log = logging.getLogger(__name__)
 
 
 class FrozenBasis(nn.Module):
-    """The singular vectors of a weight in its dtype and on its device; never part of a state dict."""
+    """The singular vectors of a weight, and its bias, in its dtype and on its device; never part of a state dict."""
 
     u_or: Tensor
     s_r: Tensor
     v_ir: Tensor
+    bias_o: Tensor | None
 
-    def __init__(self, basis: Basis, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, basis: Basis, bias_o: Tensor | None, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
+        copied = None if bias_o is None else bias_o.detach().to(device, dtype, copy=True)
+        self.register_buffer("bias_o", copied, persistent=False)
         for name in ("u_or", "s_r", "v_ir"):
             self.register_buffer(name, getattr(basis, name).to(device, dtype), persistent=False)
 
@@ -81,7 +84,8 @@ class SvftLinear(nn.Module, SvftLayer):
                 "its weight is on the meta device, and has no singular vectors",
                 "Load the base model's weights first.",
             )
-        with gather_params_ctx(cast("nn.Parameter", base.weight)), torch.no_grad():
+        bias_o = cast("Tensor | None", getattr(base, "bias", None))
+        with gathered(cast("Tensor", base.weight), bias_o), torch.no_grad():
             weight = self.get_base_weight()
             weight_oi = weight.T if self.is_transposed else weight
             self.out_features, self.in_features = weight_oi.shape
@@ -89,7 +93,7 @@ class SvftLinear(nn.Module, SvftLayer):
             dtype = getattr(base, "compute_dtype", None) or weight.dtype
             basis = basis_of(weight_oi, self.weight_sha256)
             self.probes = Probes.of_basis(basis)
-            self.basis = FrozenBasis(basis, dtype, weight.device)
+            self.basis = FrozenBasis(basis, bias_o, dtype, weight.device)
         s_r = self.basis.s_r
         self.condition = float(s_r[0]) / float(s_r[-1]) if float(s_r[-1]) > 0 else math.inf
         if self.execution == "factored":
@@ -221,14 +225,14 @@ class SvftLinear(nn.Module, SvftLayer):
         return y_to.view(*shape, self.out_features).to(dtype)
 
     def _adapted(self, x_ti: Tensor, names: list[str]) -> Tensor:
-        basis, bias_o = self.basis, getattr(self.get_base_layer(), "bias", None)
+        basis = self.basis
 
         def multiply(h_tr: Tensor) -> Tensor:
             return self._multiplied(h_tr, names)
 
         if self.is_dropped:
             return forms.factored(
-                x_ti, bias_o, basis.u_or, basis.v_ir, lambda h_tr: self._multiplied_whole(h_tr, names)
+                x_ti, self._bias(), basis.u_or, basis.v_ir, lambda h_tr: self._multiplied_whole(h_tr, names)
             )
         rank = max(self.product(name).rank for name in names)
         u_or, s_r, v_ir = basis.u_or[:, :rank], basis.s_r[:rank], basis.v_ir[:, :rank]
@@ -238,10 +242,26 @@ class SvftLinear(nn.Module, SvftLayer):
         if form == "input_side":
             return forms.input_side(x_ti, self.base_layer, s_r, v_ir, multiply)
         if form == "output_side":
-            return forms.output_side(x_ti, self.base_layer, bias_o, u_or, s_r, multiply)
+            return forms.output_side(x_ti, self.base_layer, self._bias(), u_or, s_r, multiply)
         coefficients = [self.coefficients(name) for name in names]
         weight_oi = self._composed_weight(coefficients, names)
-        return forms.composed(x_ti, weight_oi, bias_o, coefficients, lambda g_oi: self._read_off(g_oi, names))
+        return forms.composed(
+            x_ti, weight_oi, self._bias(), coefficients, lambda g_oi: self._read_off(g_oi, names)
+        )
+
+    def _bias(self) -> Tensor | None:
+        """[o]; what it was at first where ZeRO-3 holds it in shards, which only the base layer's forward pass sees."""
+        bias_o = cast("Tensor | None", getattr(self.get_base_layer(), "bias", None))
+        if bias_o is None or not is_sharded(bias_o):
+            return bias_o
+        if bias_o.requires_grad:
+            raise ConfigError(
+                "E-SVFT-BIAS",
+                f"SvftConfig(bias='svft_only', execution={self.execution!r}, form={self.form!r})",
+                "biases train under ZeRO-3 only in a form that leaves them to the base layer",
+                "Set form: beside, or another ZeRO stage.",
+            )
+        return self.basis.bias_o
 
     def _multiplied(self, h_tr: Tensor, names: list[str]) -> Tensor:
         """h M^T summed over adapters, whose ranks may differ."""
@@ -285,8 +305,8 @@ class SvftLinear(nn.Module, SvftLayer):
 
     def _can_compose(self) -> bool:
         """Whether the weight is at hand, whole and in numbers: not quantised, not sharded, not being compiled."""
-        is_sharded = hasattr(self.get_base_layer().weight, "ds_id")
-        return self.quantization_backend is None and not is_sharded and not torch.compiler.is_compiling()
+        is_whole = self.quantization_backend is None and not is_sharded(self.get_base_layer().weight)
+        return is_whole and not torch.compiler.is_compiling()
 
     def _composed_weight(self, coefficients: list[Tensor], names: list[str]) -> Tensor:
         """W + U M V^T in the dtype of W; made anew only when a coefficient has changed.
@@ -298,7 +318,7 @@ class SvftLinear(nn.Module, SvftLayer):
             _, before, weight_oi = self._composed
             if before[0].device == values[0].device and all(map(torch.equal, before, values)):
                 return weight_oi
-        with torch.no_grad(), gather_params_ctx(cast("nn.Parameter", self.get_base_layer().weight)):
+        with torch.no_grad(), gathered(cast("Tensor", self.get_base_layer().weight)):
             delta = sum((self.get_delta_weight(name) for name in names[1:]), self.get_delta_weight(names[0]))
             weight = self._shifted(delta)
             weight_oi = weight.T if self.is_transposed else weight
