@@ -94,8 +94,8 @@ def notes_of(table: dict[tuple[str, int], dict[str, Any]]) -> list[str]:
         "A step is forward and backward through all seven, with gradients for the inputs; the fastest of 3 or more.",
         "Memory is what the process holds beyond its imports at most during the steps, the weights included.",
         f"SVFT banded, factored, beside the published algorithm: {gains}; its memory {memory}.",
-        "By arithmetic, relative to LoRA without its own small products: factored 1.39, full fine-tuning 1.5, published "
-        "2.47 at T = 1d, 1.99 at T = 2d and 1.74 at T = 4d; so published over factored 1.77, 1.42 and 1.25.",
+        "By arithmetic, relative to LoRA without its own small products: factored 1.39, full fine-tuning 1.5, "
+        "published 2.47 at T = 1d, 1.99 at T = 2d and 1.74 at T = 4d; so published over factored 1.77, 1.42 and 1.25.",
     ]
 
 
