@@ -48,6 +48,7 @@ def plan(
     recipe: RecipePath, set_: Settings = None, compute: ComputePath = None, store: StorePath = None
 ) -> None:
     """Show every step of a recipe, its address and whether it is done. Starts nothing."""
+    from descant.run.compare.comparison import Comparison, cells_line
     from descant.run.job import load_recipe
     from descant.run.plan import make_plan, plan_table
     from descant.run.profile import load_profile
@@ -57,6 +58,11 @@ def plan(
     console = _console()
     console.print(plan_table(planned))
     missing = len(planned.missing)
+    if isinstance(loaded.job, Comparison):
+        console.print(
+            f"\nthen {cells_line(loaded.job)}: [bold]descant compare {recipe}[/bold]", highlight=False
+        )
+        return
     console.print(
         f"\n{len(planned.steps) - missing} of {len(planned.steps)} steps are done"
         + (f"; [bold]descant run {recipe}[/bold] does the other {missing}" if missing else "")
@@ -91,6 +97,24 @@ def run(
         accept_drift=accept_drift,
         force=force,
     )
+
+
+@app.command()
+def compare(
+    recipe: Annotated[
+        Path, typer.Argument(help="A comparison, for example jobs/recipes/compare_adapters/smoke.yaml")
+    ],
+    set_: Settings = None,
+    compute: ComputePath = None,
+    store: StorePath = None,
+) -> None:
+    """Tune several methods with equal budgets, score the best settings with seeds, and say what differs.
+
+    Every finished trial is kept: after Ctrl-C, a kill or a crash the same command goes on where it was.
+    """
+    from descant.run.compare.main import compare as run_comparison
+
+    run_comparison(recipe, overrides=set_ or (), compute=compute, store=_store(store), console=_console())
 
 
 @app.command()

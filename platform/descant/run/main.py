@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from descant.artifacts.store import Store
+from descant.core.errors import ConfigError
 from descant.core.fingerprint import canonical
+from descant.run.compare.comparison import Comparison
 from descant.run.conclude import register_result, registered_before
 from descant.run.drift import find_drift
 from descant.run.execute import execute
@@ -38,6 +40,10 @@ def run_recipe(
     Raises a DescantError for everything a user can mend; whatever was finished stays.
     """
     recipe = load_recipe(path, overrides)
+    if isinstance(recipe.job, Comparison):
+        raise ConfigError(
+            "E-RUN-JOB", str(path), "is a comparison", f"Nothing was started. Run: descant compare {path}"
+        )
     profile = load_profile(compute)
     plan = make_plan(recipe.job, store, profile)
     drift = find_drift(plan, recipe, store)

@@ -149,5 +149,12 @@ class Comparison(Job):
         )
 
 
+def cells_line(job: Comparison) -> str:
+    """How much a comparison will run, in a line."""
+    groups = len(job.tasks()) * len(job.spaces())
+    tuning = f"{job.budget.amount:g} {job.budget.kind} of tuning each"
+    return f"{len(job.spaces())} methods x {len(job.tasks())} tasks, {tuning}, {groups * len(job.seeds)} final runs"
+
+
 def _belongs_to_cell(step: Step) -> bool:
     return step.stage.name in TRAININGS or any(map(_belongs_to_cell, step.inputs.values()))

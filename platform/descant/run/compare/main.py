@@ -23,7 +23,7 @@ from descant.core.fingerprint import canonical
 from descant.evaluators.study import Study, from_json, to_json
 from descant.run.cluster import ray_session
 from descant.run.compare.cells import RECORDS, Cell, Phase, Point, Record
-from descant.run.compare.comparison import Comparison
+from descant.run.compare.comparison import Comparison, cells_line
 from descant.run.compare.gather import gather
 from descant.run.compare.study import Phases, run_phases
 from descant.run.compare.tuning import Listener
@@ -104,13 +104,6 @@ def study_address(job: Comparison, plan: Plan) -> tuple[str, dict[str, str]]:
     """The fingerprint of a comparison's study, and the addresses of what it shares."""
     inputs = {name: f"{step.stage.name}/{step.fingerprint}" for name, step in plan.targets.items()}
     return address_of(STAGE, VERSION, job, inputs), inputs
-
-
-def cells_line(job: Comparison) -> str:
-    """How much a comparison will run, in a line."""
-    groups = len(job.tasks()) * len(job.spaces())
-    tuning = f"{job.budget.amount:g} {job.budget.kind} of tuning each"
-    return f"{len(job.spaces())} methods x {len(job.tasks())} tasks, {tuning}, {groups * len(job.seeds)} final runs"
 
 
 def _made(
