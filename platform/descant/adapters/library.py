@@ -33,8 +33,8 @@ class Target:
 class PeftMethod(Method):
     """A method that is a PEFT tuner: a subclass names its configuration and counts its parameters.
 
-    ``layers``: the layer types it adapts. ``quantised``: whether PEFT has an implementation for quantised
-    bases. ``several_adapters``: whether one base can carry several adapters of the kind.
+    ``layers``: the layer types it adapts. ``quantised``: whether it trains, saves and loads over bitsandbytes'
+    8-bit and 4-bit bases. ``several_adapters``: whether one base can carry several adapters of the kind.
     """
 
     layers: ClassVar[tuple[str, ...]] = ("Linear",)

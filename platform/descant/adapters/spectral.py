@@ -20,6 +20,7 @@ class Spectral(LinearMethod):
     """What SVFT and its variants share: which weights, how many singular vectors, how it is computed."""
 
     layers: ClassVar[tuple[str, ...]] = ("Linear", "Conv1D")
+    quantised: ClassVar[bool] = True
 
     rank: int | None = Field(None, ge=1)
     """Singular vectors the update may use, those of the largest values; all by default."""

@@ -23,6 +23,7 @@ class TrainableTokens(PeftMethod):
     kind: Literal["trainable_tokens"] = "trainable_tokens"
     """Which method this is."""
     layers: ClassVar[tuple[str, ...]] = ("Embedding",)
+    quantised: ClassVar[bool] = True
 
     token_indices: tuple[int, ...] = Field(min_length=1)
     """Rows of the embeddings that train."""

@@ -53,8 +53,8 @@ def cheapest(
     """The exact form with the lowest cost of those that are safe.
 
     The one-sided forms divide by singular values, so they need full precision and a well-conditioned weight. A composed
-    weight is rounded to the weight's dtype, which in half precision swallows small updates; a quantised weight cannot
-    be added to, and looking whether the coefficients have changed would break a compiled graph.
+    weight is rounded to the weight's dtype, which in half precision swallows small updates; looking whether the
+    coefficients have changed would break a compiled graph.
     """
     found = costs(tokens, outputs, inputs, rank)
     if dtype not in MOST_CONDITION:

@@ -8,58 +8,33 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import warnings
 from typing import Any, cast
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
-from peft.utils import resolve_quantization_backend
+from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers.pytorch_utils import Conv1D
 
 from descant.adapters.patterns import positions
 from descant.adapters.svft import forms
-from descant.adapters.svft.basis import Basis, weight_digest
 from descant.adapters.svft.config import SvftConfig
-from descant.adapters.svft.probes import Probes
 from descant.adapters.svft.products import Product, product_of
 from descant.adapters.svft.sharding import gathered, is_sharded
-from descant.adapters.svft.source import basis_of
-from descant.core.errors import ConfigError
+from descant.adapters.svft.weight import DecomposedLinear
 from descant.core.seeds import seed_for
 
 log = logging.getLogger(__name__)
 
 
-class FrozenBasis(nn.Module):
-    """The singular vectors of a weight, and its bias, in its dtype and on its device; never part of a state dict."""
-
-    u_or: Tensor
-    s_r: Tensor
-    v_ir: Tensor
-    bias_o: Tensor | None
-
-    def __init__(self, basis: Basis, bias_o: Tensor | None, dtype: torch.dtype, device: torch.device) -> None:
-        super().__init__()
-        copied = None if bias_o is None else bias_o.detach().to(device, dtype, copy=True)
-        self.register_buffer("bias_o", copied, persistent=False)
-        for name in ("u_or", "s_r", "v_ir"):
-            self.register_buffer(name, getattr(basis, name).to(device, dtype), persistent=False)
-
-
-class SvftLayer(BaseTunerLayer):
-    """What PEFT looks for in an adapted layer."""
+class SvftLinear(DecomposedLinear):
+    """A linear layer with SVFT adapters."""
 
     adapter_layer_names = ("svft_coefficients", "svft_gate")
     other_param_names = ("svft_products", "svft_scale")
 
-
-class SvftLinear(nn.Module, SvftLayer):
-    """A linear layer, a ``Conv1D`` (whose weight is transposed) or a quantised linear layer, with SVFT adapters."""
-
     def __init__(self, base_layer: nn.Module, adapter_name: str, config: SvftConfig) -> None:
-        super().__init__()
-        self.base_layer = base_layer
+        super().__init__(base_layer, config)
         self.svft_coefficients = nn.ParameterDict()
         self.svft_gate = nn.ParameterDict()
         self.svft_products = nn.ModuleDict()
@@ -67,37 +42,8 @@ class SvftLinear(nn.Module, SvftLayer):
         self.merged_adapters: list[str] = []
         self._disable_adapters = False
         self._active_adapter = adapter_name
-        self.quantization_backend = resolve_quantization_backend(base_layer)
-        self.is_transposed = isinstance(base_layer, Conv1D)
-        self.execution, self.form = config.execution, config.form
-        self.is_dropped = False
         self._composed: tuple[list[str], list[Tensor], Tensor] | None = None
-        self._decompose()
         self.update_layer(adapter_name, config)
-
-    def _decompose(self) -> None:
-        base = self.get_base_layer()
-        if base.weight.is_meta:
-            raise ConfigError(
-                "E-SVFT-META",
-                type(base).__name__,
-                "its weight is on the meta device, and has no singular vectors",
-                "Load the base model's weights first.",
-            )
-        bias_o = cast("Tensor | None", getattr(base, "bias", None))
-        with gathered(cast("Tensor", base.weight), bias_o), torch.no_grad():
-            weight = self.get_base_weight()
-            weight_oi = weight.T if self.is_transposed else weight
-            self.out_features, self.in_features = weight_oi.shape
-            self.weight_sha256 = weight_digest(weight_oi)
-            dtype = getattr(base, "compute_dtype", None) or weight.dtype
-            basis = basis_of(weight_oi, self.weight_sha256)
-            self.probes = Probes.of_basis(basis)
-            self.basis = FrozenBasis(basis, bias_o, dtype, weight.device)
-        s_r = self.basis.s_r
-        self.condition = float(s_r[0]) / float(s_r[-1]) if float(s_r[-1]) > 0 else math.inf
-        if self.execution == "factored":
-            self._drop_weight()
 
     # --- adapters ---
 
@@ -157,27 +103,10 @@ class SvftLinear(nn.Module, SvftLayer):
 
     # --- the weight ---
 
-    def get_base_weight(self) -> Tensor:
-        """The weight, from its factors where it was dropped."""
-        if self.is_dropped:
-            basis = self.basis
-            weight_oi = (basis.u_or.float() * basis.s_r.float()) @ basis.v_ir.float().T
-            return (weight_oi.T if self.is_transposed else weight_oi).to(basis.u_or.dtype)
-        return super().get_base_weight()
-
-    def restore_weight(self) -> None:
-        """Put a dropped weight back, to the rounding of its factors."""
-        if self.is_dropped:
-            self.set_base_weight(self.get_base_weight())
-
     def set_base_weight(self, weight_data: Tensor) -> None:
         """Another weight; one that was dropped is there again."""
         super().set_base_weight(weight_data)
-        self.is_dropped, self._composed = False, None
-
-    def _drop_weight(self) -> None:
-        super().set_base_weight(self.basis.u_or.new_empty(0))
-        self.is_dropped = True
+        self._composed = None
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """float32 U M V^T, shaped as the weight."""
@@ -188,9 +117,17 @@ class SvftLinear(nn.Module, SvftLayer):
             return delta_oi.T if self.is_transposed else delta_oi
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Add the updates of the active adapters to the weight; ``safe_merge`` refuses what is not finite."""
+        """Add the updates of the active adapters to the weight; ``safe_merge`` refuses what is not finite.
+
+        A quantised weight is rounded anew, which changes the outputs: a warning says so.
+        """
         for name in check_adapters_to_merge(self, adapter_names):
             if name in self.svft_coefficients:
+                if self.quantization_backend is not None:
+                    warnings.warn(
+                        f"Merging into {self.quantization_backend.backend_name} rounds the weight anew",
+                        stacklevel=2,
+                    )
                 merged = self._shifted(self.get_delta_weight(name))
                 if safe_merge and not torch.isfinite(merged).all():
                     raise ValueError(f"The adapter {name} has numbers that are not finite; it was not merged")
@@ -199,6 +136,9 @@ class SvftLinear(nn.Module, SvftLayer):
 
     def unmerge(self) -> None:
         """Take the merged updates off the weight again."""
+        if not self.merged:
+            warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
+            return
         while self.merged_adapters:
             name = self.merged_adapters.pop()
             if name in self.svft_coefficients:
@@ -206,37 +146,55 @@ class SvftLinear(nn.Module, SvftLayer):
         if self.execution == "factored":
             self._drop_weight()
 
-    def _shifted(self, delta: Tensor) -> Tensor:
-        weight = self.get_base_weight()
-        return (weight.float() + delta).to(weight.dtype)
-
     # --- forward ---
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The output of the layer with its active adapters."""
+    def forward(self, x: Tensor, *args: Any, adapter_names: list[str] | None = None, **kwargs: Any) -> Tensor:
+        """The output of the layer with its active adapters, or with that of ``adapter_names`` for each row of ``x``."""
         if self.disable_adapters and self.merged:
             self.unmerge()
-        names = [] if self.disable_adapters or self.merged else self._present()
+        rows = None if self.disable_adapters else adapter_names
+        if rows is not None:
+            self._check_rows(x, rows)
+            names = sorted(set(rows) & set(self.svft_coefficients))
+        else:
+            names = [] if self.disable_adapters or self.merged else self._present()
         if not names and not self.is_dropped:
             return cast("Tensor", self.base_layer(x, *args, **kwargs))
         dtype, shape = x.dtype, x.shape[:-1]
         x_ti = self._cast_input_dtype(x, self.basis.u_or.dtype).reshape(-1, self.in_features)
-        y_to = self._adapted(x_ti, names)
+        y_to = self._adapted(x_ti, names, rows)
         return y_to.view(*shape, self.out_features).to(dtype)
 
-    def _adapted(self, x_ti: Tensor, names: list[str]) -> Tensor:
+    def _check_rows(self, x: Tensor, rows: list[str]) -> None:
+        if len(x) != len(rows):
+            raise ValueError(
+                "Length of `adapter_names` should be the same as the number of inputs, but got "
+                f"{len(rows)} and {len(x)} respectively."
+            )
+        if self.merged:
+            raise ValueError(
+                "Cannot pass `adapter_names` when there are merged adapters, please call `unmerge_adapter` first."
+            )
+
+    def _adapted(self, x_ti: Tensor, names: list[str], rows: list[str] | None) -> Tensor:
         basis = self.basis
 
         def multiply(h_tr: Tensor) -> Tensor:
-            return self._multiplied(h_tr, names)
+            return self._multiplied(h_tr, names) if rows is None else self._multiplied_by_rows(h_tr, rows)
 
         if self.is_dropped:
-            return forms.factored(
-                x_ti, self._bias(), basis.u_or, basis.v_ir, lambda h_tr: self._multiplied_whole(h_tr, names)
-            )
+
+            def multiply_whole(h_tr: Tensor) -> Tensor:
+                return (
+                    self._multiplied_whole(h_tr, names) if rows is None else h_tr * basis.s_r + multiply(h_tr)
+                )
+
+            return forms.factored(x_ti, self._bias(), basis.u_or, basis.v_ir, multiply_whole)
         rank = max(self.product(name).rank for name in names)
         u_or, s_r, v_ir = basis.u_or[:, :rank], basis.s_r[:rank], basis.v_ir[:, :rank]
-        form = self._form(x_ti, rank)
+        form = (
+            self._form(x_ti, rank) if rows is None else "beside"
+        )  # the others would be made anew for each adapter
         if form == "beside":
             return forms.beside(x_ti, self.base_layer, u_or, v_ir, multiply)
         if form == "input_side":
@@ -249,20 +207,6 @@ class SvftLinear(nn.Module, SvftLayer):
             x_ti, weight_oi, self._bias(), coefficients, lambda g_oi: self._read_off(g_oi, names)
         )
 
-    def _bias(self) -> Tensor | None:
-        """[o]; what it was at first where ZeRO-3 holds it in shards, which only the base layer's forward pass sees."""
-        bias_o = cast("Tensor | None", getattr(self.get_base_layer(), "bias", None))
-        if bias_o is None or not is_sharded(bias_o):
-            return bias_o
-        if bias_o.requires_grad:
-            raise ConfigError(
-                "E-SVFT-BIAS",
-                f"SvftConfig(bias='svft_only', execution={self.execution!r}, form={self.form!r})",
-                "biases train under ZeRO-3 only in a form that leaves them to the base layer",
-                "Set form: beside, or another ZeRO stage.",
-            )
-        return self.basis.bias_o
-
     def _multiplied(self, h_tr: Tensor, names: list[str]) -> Tensor:
         """h M^T summed over adapters, whose ranks may differ."""
         total: Tensor | None = None
@@ -272,6 +216,16 @@ class SvftLinear(nn.Module, SvftLayer):
             found = functional.pad(found, (0, h_tr.shape[1] - product.rank))
             total = found if total is None else total + found
         return torch.zeros_like(h_tr) if total is None else total
+
+    def _multiplied_by_rows(self, h_tr: Tensor, rows: list[str]) -> Tensor:
+        """h M^T with the adapter of each row of the batch; nothing where it has none here, as for ``__base__``."""
+        h_btr = h_tr.view(len(rows), -1, h_tr.shape[1])
+        found_btr = torch.zeros_like(h_btr)
+        for name in set(rows) & set(self.svft_coefficients):
+            chosen = [row for row, its in enumerate(rows) if its == name]
+            part_btr = h_btr[chosen]
+            found_btr[chosen] = self._multiplied(part_btr.flatten(0, 1), [name]).view_as(part_btr)
+        return found_btr.view_as(h_tr)
 
     def _multiplied_whole(self, h_tr: Tensor, names: list[str]) -> Tensor:
         """h (S + M)^T, in one product where M has a diagonal to add S to.
@@ -288,6 +242,8 @@ class SvftLinear(nn.Module, SvftLayer):
         return h_tr * s_r + self._multiplied(h_tr, names)
 
     def _form(self, x_ti: Tensor, rank: int) -> forms.ExactForm:
+        if self.quantization_backend is not None:
+            return "beside"
         if self.form != "auto":
             return self.form
         form = forms.cheapest(
@@ -304,9 +260,8 @@ class SvftLinear(nn.Module, SvftLayer):
         return form
 
     def _can_compose(self) -> bool:
-        """Whether the weight is at hand, whole and in numbers: not quantised, not sharded, not being compiled."""
-        is_whole = self.quantization_backend is None and not is_sharded(self.get_base_layer().weight)
-        return is_whole and not torch.compiler.is_compiling()
+        """Whether the weight is at hand and whole: not sharded, not being compiled."""
+        return not is_sharded(self.get_base_layer().weight) and not torch.compiler.is_compiling()
 
     def _composed_weight(self, coefficients: list[Tensor], names: list[str]) -> Tensor:
         """W + U M V^T in the dtype of W; made anew only when a coefficient has changed.

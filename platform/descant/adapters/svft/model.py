@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,14 +17,15 @@ from transformers.pytorch_utils import Conv1D
 from descant.adapters.patterns import budget_of, off_diagonals_within
 from descant.adapters.svft.checks import checked, checks_of
 from descant.adapters.svft.config import SvftConfig
-from descant.adapters.svft.layer import SvftLayer, SvftLinear
+from descant.adapters.svft.layer import SvftLinear
+from descant.adapters.svft.mixed_batch import mixed_batch
 
 
 class SvftModel(BaseTuner):
     """A base model with SVFT adapters; made by ``get_peft_model``."""
 
     prefix = "svft_"
-    tuner_layer_cls = SvftLayer
+    tuner_layer_cls = SvftLinear
     target_module_mapping = {
         kind: list(names) for kind, names in TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.items()
     }
@@ -83,6 +86,16 @@ class SvftModel(BaseTuner):
         if adapter_name not in self.active_adapters:
             layer.requires_grad_(False)
         self._replace_module(parent, target_name, layer, target)
+
+    @contextmanager
+    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        """What PeftModel does around a forward pass or ``generate``: here, a row of the batch for each adapter."""
+        names = kwargs.get("adapter_names")
+        if names is None:
+            yield
+            return
+        with mixed_batch(self.model, names, kwargs.get("num_beams") or 1):
+            yield
 
     def _unload_and_optionally_merge(
         self,
