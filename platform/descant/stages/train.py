@@ -2,7 +2,6 @@
 
 import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, median
 from typing import ClassVar
@@ -50,8 +49,9 @@ class Train(Stage):
         """Publish ``retriever`` (settings and adapter in one folder) and ``steps`` (loss and rate of each step)."""
         from descant.models.retriever import save_retriever
         from descant.stages.training.batches import BatchOrder
-        from descant.stages.training.loop import ADAPTER, Training
+        from descant.stages.training.export import ADAPTER
         from descant.stages.training.loop import STEPS as STEP_LOG
+        from descant.stages.training.retrieval import RetrieverTraining
         from descant.stages.training.train import run_training
 
         compute = context.compute
@@ -63,7 +63,14 @@ class Train(Stage):
         workplace.mkdir(exist_ok=True)
         rows = workplace / "rows.parquet"
         write_table(pa.concat_tables(tables), rows)
-        training = Training(rows, self.encoder, self.settings, compute, workplace, bases)
+        training = RetrieverTraining(
+            rows=rows,
+            encoder=self.encoder,
+            settings=self.settings,
+            compute=compute,
+            folder=workplace,
+            bases=bases,
+        )
         started = time.monotonic()
 
         tasks = [task for table in tables for task in table.column("task").to_pylist()]
@@ -73,8 +80,7 @@ class Train(Stage):
 
         def report(figures: StepReport) -> None:
             context.progress(figures.step, num_steps, "steps", f"loss {figures.loss:.4f}")
-            values = asdict(figures)
-            context.metrics(values, values.pop("step"))
+            context.metrics(figures.metrics(), figures.step)
             rates.append(figures.rows_per_second)
 
         result = run_training(training, report)
@@ -86,7 +92,7 @@ class Train(Stage):
         publish(
             context.folder,
             STEPS,
-            lambda path: _write_curve(workplace / STEP_LOG, path),
+            lambda path: write_curve(workplace / STEP_LOG, path),
             rows=result.num_steps,
             suffix=".jsonl",
         )
@@ -109,8 +115,8 @@ def losses_of(training: Artifact) -> list[float]:
     return [float(json.loads(line)["loss"]) for line in lines]
 
 
-def _write_curve(log: Path, path: Path) -> None:
+def write_curve(log: Path, path: Path) -> None:
     """Every step without its rate: what stays the same when the same training runs again."""
-    figures = [asdict(step) for step in read_steps(log)]
+    figures = [step.plain() for step in read_steps(log)]
     kept = [{name: value for name, value in step.items() if name != "rows_per_second"} for step in figures]
     path.write_text("".join(json.dumps(step) + "\n" for step in kept), "utf-8")
