@@ -2,7 +2,6 @@
 
 import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, median
 from typing import ClassVar
@@ -21,6 +20,7 @@ from descant.stages.training.settings import TrainCompute, TrainSettings, check_
 from descant.stages.training.step_log import StepReport, read_steps
 
 RETRIEVER, STEPS = "retriever", "steps"
+VECTORS = "vectors"
 WORKPLACE = "training"
 """Checkpoints and logs of an unfinished training; gone once its result is published."""
 
@@ -28,7 +28,8 @@ WORKPLACE = "training"
 class Train(Stage):
     """Fine-tune an encoder.
 
-    Inputs: ``rows: TASK`` for each task, results of ``pair_examples``; ``bases`` for methods that use them.
+    Inputs: ``rows: TASK`` for each task, results of ``pair_examples``; ``bases`` for methods that use them;
+    ``vectors``, passages that the base has embedded, where only queries are adapted.
     """
 
     name: ClassVar[str] = "train"
@@ -50,8 +51,9 @@ class Train(Stage):
         """Publish ``retriever`` (settings and adapter in one folder) and ``steps`` (loss and rate of each step)."""
         from descant.models.retriever import save_retriever
         from descant.stages.training.batches import BatchOrder
-        from descant.stages.training.loop import ADAPTER, Training
+        from descant.stages.training.export import ADAPTER
         from descant.stages.training.loop import STEPS as STEP_LOG
+        from descant.stages.training.retrieval import RetrieverTraining
         from descant.stages.training.train import run_training
 
         compute = context.compute
@@ -59,11 +61,20 @@ class Train(Stage):
         workplace = context.folder / WORKPLACE
         inputs = dict(context.inputs)
         bases = basis_files(inputs.pop(BASES)) if BASES in inputs else {}
+        embedded = inputs.pop(VECTORS, None)
         tables = [read_table(rows.path(ROWS)) for _, rows in sorted(inputs.items())]
         workplace.mkdir(exist_ok=True)
         rows = workplace / "rows.parquet"
         write_table(pa.concat_tables(tables), rows)
-        training = Training(rows, self.encoder, self.settings, compute, workplace, bases)
+        training = RetrieverTraining(
+            rows=rows,
+            encoder=self.encoder,
+            settings=self.settings,
+            compute=compute,
+            folder=workplace,
+            bases=bases,
+            vectors=tuple(map(embedded.path, embedded.names("vectors-"))) if embedded is not None else (),
+        )
         started = time.monotonic()
 
         tasks = [task for table in tables for task in table.column("task").to_pylist()]
@@ -73,8 +84,7 @@ class Train(Stage):
 
         def report(figures: StepReport) -> None:
             context.progress(figures.step, num_steps, "steps", f"loss {figures.loss:.4f}")
-            values = asdict(figures)
-            context.metrics(values, values.pop("step"))
+            context.metrics(figures.metrics(), figures.step)
             rates.append(figures.rows_per_second)
 
         result = run_training(training, report)
@@ -86,7 +96,7 @@ class Train(Stage):
         publish(
             context.folder,
             STEPS,
-            lambda path: _write_curve(workplace / STEP_LOG, path),
+            lambda path: write_curve(workplace / STEP_LOG, path),
             rows=result.num_steps,
             suffix=".jsonl",
         )
@@ -109,8 +119,8 @@ def losses_of(training: Artifact) -> list[float]:
     return [float(json.loads(line)["loss"]) for line in lines]
 
 
-def _write_curve(log: Path, path: Path) -> None:
+def write_curve(log: Path, path: Path) -> None:
     """Every step without its rate: what stays the same when the same training runs again."""
-    figures = [asdict(step) for step in read_steps(log)]
+    figures = [step.plain() for step in read_steps(log)]
     kept = [{name: value for name, value in step.items() if name != "rows_per_second"} for step in figures]
     path.write_text("".join(json.dumps(step) + "\n" for step in kept), "utf-8")

@@ -10,7 +10,8 @@ import pytest
 import torch.multiprocessing as mp
 
 from descant.core.errors import DataError, NumericsError
-from descant.stages.training.loop import ADAPTER, STEPS
+from descant.stages.training.export import ADAPTER
+from descant.stages.training.loop import STEPS
 from descant.stages.training.settings import TrainCompute
 from descant.stages.training.step_log import StepReport, read_steps
 from descant.stages.training.train import run_training

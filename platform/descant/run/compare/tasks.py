@@ -1,7 +1,7 @@
 """What a comparison can be made on: each kind of task knows the steps of a cell.
 
-    prepare ── [decompose] ── train ─┬─ evaluate (validation while tuning, test in the end)
-                                     └─ probe what the base could do before
+prepare ── [decompose] ── train ─┬─ evaluate (validation while tuning, test in the end)
+                                 └─ probe what the base could do before
 """
 
 from __future__ import annotations

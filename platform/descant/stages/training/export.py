@@ -12,6 +12,9 @@ from descant.adapters import Method
 from descant.artifacts.commit import storage_errors
 from descant.core.errors import IntegrityError, NumericsError
 
+ADAPTER = "adapter"
+"""The folder in a training's folder."""
+
 
 def save_adapter(
     method: Method,
