@@ -120,7 +120,7 @@ def _fixed_passages(training: RetrieverTraining, rows: Sequence[TrainingRow]) ->
     for path in training.vectors:
         ids, vectors_nh = vectors_of(read_table(path))
         found |= {
-            i: torch.from_numpy(vector) for i, vector in zip(ids, vectors_nh, strict=True) if i in wanted
+            i: torch.tensor(vector) for i, vector in zip(ids, vectors_nh, strict=True) if i in wanted
         }
     missing = sorted(wanted - set(found))
     if missing:
