@@ -88,11 +88,9 @@ class PinnedFiles(Spec):
         return {"kind": getattr(self, "kind", ""), "options": options, "files": pins}
 
     def require_files(self) -> None:
-        """Raise ConfigError for a missing file, DependencyError for one that cannot be fetched."""
+        """Raise ConfigError for a missing file; files of the Hub are not looked for."""
         for file in self.named_files().values():
-            if isinstance(file, HubFile):
-                file.check()
-            elif not file.is_file():
+            if not isinstance(file, HubFile) and not file.is_file():
                 raise ConfigError(
                     "E-SRC-PATH",
                     str(file),
@@ -140,7 +138,7 @@ def _state(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=1 << 16)
 def _digest(path: Path, size: int, modified_ns: int) -> str:
     """A plan asks for the same identity once per stage; a file that changed has another size or time."""
     return file_digest(path)
