@@ -40,10 +40,11 @@ def pinned_files(folder: Path) -> list[Path]:
 
 def model_digest(folder: Path) -> str:
     """One sha256 over the pinned files of ``folder``; an unchanged file is read once per process."""
-    return folder_digest({path.name: _remembered_digest(path) for path in pinned_files(folder)})
+    return folder_digest({path.name: remembered_digest(path) for path in pinned_files(folder)})
 
 
-def _remembered_digest(path: Path) -> str:
+def remembered_digest(path: Path) -> str:
+    """The sha256 of a file; an unchanged one is read once per process."""
     status = path.stat()
     key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
     if key not in _digests:

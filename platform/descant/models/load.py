@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from descant.artifacts.models import AnyModel, StoredModel
 from descant.core.errors import ConfigError, IntegrityError
 from descant.models.encoder import Attention, Precision
+from descant.models.gguf import convert_if_missing
 from descant.models.tiny import tiny_model, tiny_tokenizer
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def skeleton(reference: AnyModel) -> "PreTrainedModel":
     from transformers import AutoConfig, AutoModel
 
     reference.check()
+    convert_if_missing(reference)
     model: Any
     if isinstance(reference, StoredModel):
         config = AutoConfig.from_pretrained(reference.locate(), **_LOCAL)
@@ -150,6 +152,7 @@ def load_tokenizer(reference: AnyModel) -> "PreTrainedTokenizerFast":
     from transformers import AutoTokenizer
 
     reference.check()
+    convert_if_missing(reference)
     if not isinstance(reference, StoredModel):
         if reference.architecture == "vit":
             raise ConfigError("E-MOD-IMAGE", "tiny vit", "reads images, not text", "Set architecture: bert.")
