@@ -1,6 +1,8 @@
 """How likely a causal language model finds given texts: log-likelihoods of continuations, bits per byte of texts.
 
-Log-probabilities are natural, computed in float32 and summed in float64.
+Log-probabilities are natural, computed in float32 (float64 for a model of that type) and summed in float64.
+
+Legend: n rows, t tokens, v vocabulary, m target tokens.
 """
 
 import math
@@ -134,25 +136,27 @@ def _sums(model: CausalModel, rows: Sequence[TokenRow], tokens_per_batch: int) -
 
 
 def _batch_sums(model: CausalModel, rows: Sequence[TokenRow]) -> np.ndarray:
+    import torch
+
     batch = padded(rows, pad_id=model.pad_id)
     ids_nt, is_target_nt = batch["input_ids"], batch["pool_mask"][:, 1:]
     earliest = min(row.first for row in rows) - 1
     logits_ntv = next_token_logits(model, ids_nt[:, :-1], batch["attention_mask"][:, :-1], earliest)
     is_target_nt = is_target_nt[:, earliest:].to(logits_ntv.device)
     next_nt = ids_nt[:, 1 + earliest :].to(logits_ntv.device)
-    log_probabilities = (
-        logits_ntv[is_target_nt].float().log_softmax(dim=-1).gather(1, next_nt[is_target_nt][:, None])
-    )
+    logits_mv = logits_ntv[is_target_nt]
+    logits_mv = logits_mv.to(torch.promote_types(logits_mv.dtype, torch.float32))
+    log_p_m = logits_mv.log_softmax(dim=-1).gather(1, next_nt[is_target_nt][:, None])[:, 0]
     totals = np.zeros(len(rows), dtype=np.float64)
     owners = is_target_nt.nonzero()[:, 0].cpu().numpy()
-    np.add.at(totals, owners, log_probabilities[:, 0].double().cpu().numpy())
+    np.add.at(totals, owners, log_p_m.double().cpu().numpy())
     return totals
 
 
 def next_token_logits(
     model: CausalModel, ids_nt: "Tensor", attention_nt: "Tensor", start: int = 0
 ) -> "Tensor":
-    """[n, t - start, vocabulary]: what follows each token from ``start`` on, for rows padded on the right."""
+    """[n, t - start, v]: what follows each token from ``start`` on, for rows padded on the right."""
     mask = None if bool(attention_nt.all()) else attention_nt.long().to(model.device)
     kept = ids_nt.shape[1] - start
     output = model.model(input_ids=ids_nt.to(model.device), attention_mask=mask, logits_to_keep=kept)
