@@ -59,6 +59,7 @@ class CausalModel:
         """Raise ConfigError where the model cannot do what ``spec`` asks: start, end, length, chat template."""
         self.spec, self.model, self.tokenizer = spec, model, tokenizer
         self.eos_id = tokenizer.eos_token_id
+        self.end_ids: list[int] = list(model.generation_config.eos_token_id or [])
         where = type(model).__name__
         if self.eos_id is None:
             raise ConfigError(
@@ -105,6 +106,10 @@ class CausalModel:
         is_split = whole[: len(before)] == before
         after = whole[len(before) :] if is_split else self._tokens(continuation)
         return self._cut(start, before, [*after, *[self.eos_id] * end], self.spec.max_tokens)
+
+    def encode_text(self, text: str) -> list[int]:
+        """A start token and the whole text, of any length."""
+        return [*self._start, *self._tokens(text)]
 
     def _split(self, prompt: str) -> tuple[list[int], str, str]:
         """Start tokens, the prompt as it is tokenised, and the spaces taken off its end."""

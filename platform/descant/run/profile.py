@@ -9,6 +9,7 @@ from descant.core.errors import ConfigError
 from descant.core.spec import Compute, load_spec
 from descant.stages.base import Stage
 from descant.stages.embed import EmbedCompute
+from descant.stages.evaluate_task import ScoreCompute
 from descant.stages.map_parts import MapCompute
 from descant.stages.training.settings import TrainCompute
 
@@ -50,6 +51,10 @@ class Profile(Compute):
     """Choosing in-context examples."""
     evaluate: MapCompute = MapCompute()
     """Searching index shards."""
+    evaluate_task: ScoreCompute = ScoreCompute()
+    """Scoring a model on a task."""
+    probe_forgetting: ScoreCompute = ScoreCompute()
+    """Scoring a language model on plain text."""
     train: TrainCompute = TrainCompute()
     """Fine-tuning."""
     trial: TrialCompute = TrialCompute()
