@@ -23,9 +23,10 @@ from descant.artifacts.weights import model_digest, pinned_files
 from descant.core.errors import ConfigError
 from descant.core.fingerprint import file_digest, folder_digest
 from descant.run.gate import CHAMPION, EVIDENCE, Evidence, PairedTest, judge
+from descant.run.loggable import made_by
 from descant.run.mlflow_client import Connection, answering, connect
 from descant.run.pyfunc import mlmodel
-from descant.run.tracking import JobRun, made_by
+from descant.run.tracking import JobRun
 from descant.run.versions import (
     MODEL,
     RETRIEVER,

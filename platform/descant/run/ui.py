@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from descant.core.errors import ConfigError
-from descant.run.mlflow_client import ARTIFACTS, DATABASE, ENVIRONMENT, without_credentials
+from descant.run.loggable import without_credentials
+from descant.run.mlflow_client import ARTIFACTS, DATABASE, ENVIRONMENT
 
 
 def serve(root: Path, port: int) -> None:
