@@ -1,3 +1,4 @@
+import json
 import math
 import socket
 import subprocess
@@ -267,6 +268,60 @@ def test_tracking_on_a_server_keeps_runs_and_files_there(
     assert client.get_run(job.run_id).info.status == "FINISHED"
     assert {file.path for file in client.list_artifacts(job.run_id)} == {"spec.json", "recipe.yaml"}
     assert not list((tmp_path / "store").rglob("*.db"))
+
+
+def test_study_is_a_tree_that_a_person_can_browse(root: Path, client: MlflowClient) -> None:
+    with Tracker.open(root).job("study", SPEC, RECIPE, key="5eed", description="**What** is compared") as job:
+        trial = job.child("arc-easy · lora · trial 3", key="arc-easy/lora/3", tags={"phase": "tuning"})
+        with trial, trial.child("seed 17", params={"seed": 17}, tags={"phase": "final"}) as final:
+            final.metrics({"accuracy": 0.5})
+    parent, middle, leaf = (client.get_run(run.run_id) for run in (job, trial, final))
+    assert parent.data.tags["mlflow.note.content"] == "**What** is compared"
+    assert middle.data.tags["mlflow.parentRunId"] == job.run_id
+    assert leaf.data.tags["mlflow.parentRunId"] == trial.run_id
+    assert (middle.info.run_name, middle.data.tags["phase"]) == ("arc-easy · lora · trial 3", "tuning")
+    assert leaf.data.params == {"seed": "17"}
+
+
+def test_study_that_is_resumed_goes_on_in_its_runs_and_doubles_no_point(
+    root: Path, client: MlflowClient
+) -> None:
+    ids = set()
+    for last in (5, 10):
+        with Tracker.open(root).job("study", SPEC, RECIPE, key="5eed") as job:
+            assert client.get_run(job.run_id).info.status == "RUNNING"
+            with job.child("trial 0", key="trial 0", params=SPEC) as trial:
+                for step in range(last):
+                    trial.metrics({"loss": 1.0}, step=step)
+        ids.add((job.run_id, trial.run_id))
+    assert len(ids) == 1
+    assert len(all_runs(client)) == 2
+    history = client.get_metric_history(trial.run_id, "loss")
+    assert [point.step for point in history] == list(range(10))
+    with Tracker.open(root).job("study", SPEC, RECIPE, key="other") as other:
+        pass
+    assert other.run_id != job.run_id
+
+
+def test_trial_in_another_process_logs_to_the_run_that_the_driver_opened(
+    root: Path, client: MlflowClient
+) -> None:
+    script = (
+        "import json, sys; from pathlib import Path; from descant.run.tracking import Tracker\n"
+        "with Tracker.open(Path(sys.argv[1])).attached(json.loads(sys.argv[2])) as trial:\n"
+        "    for step in range(20): trial.metrics({'loss': 1.0}, step=step)"
+    )
+    with Tracker.open(root).job("study", SPEC, RECIPE, key="5eed") as job:
+        trials = [job.child(f"trial {i}", key=str(i)) for i in range(2)]
+        for trial in trials:
+            handle = json.dumps(trial.handle)
+            subprocess.run([sys.executable, "-c", script, str(root), handle], check=True, timeout=120)
+        trials[0].close()
+        trials[1].tags({"stopped": "by the scheduler at step 20"})
+    assert job.spooled == 0
+    for trial, status in zip(trials, ["FINISHED", "KILLED"], strict=True):
+        assert client.get_run(trial.run_id).info.status == status
+        assert len(client.get_metric_history(trial.run_id, "loss")) == 20
 
 
 @pytest.mark.slow

@@ -263,10 +263,18 @@ class Tracker:
 
 
 def send_spooled(root: Path) -> int:
-    """Send what earlier commands could not, if there is anything; the number of records that still wait."""
+    """Send what earlier commands could not, if there is anything; the number of records that still wait.
+
+    Under DESCANT_TRACKING=strict, a DependencyError where some do.
+    """
+    strict = is_strict()
     if not spooled(root):
         return 0
-    return Spool(root).finish()
+    spool = Spool(root)
+    left = spool.finish()
+    if left and strict:
+        raise _left_behind(left, spool)
+    return left
 
 
 def _new_run(
