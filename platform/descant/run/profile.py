@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from descant.core.errors import ConfigError
 from descant.core.spec import Compute, load_spec
@@ -20,6 +20,19 @@ class RayCompute(Compute):
     """Logical CPUs. More than cores is fine: actors must never hold every one of them."""
     object_store_megabytes: int = 512
     """Shared memory for objects; payloads stay out of it, so little is enough."""
+
+
+class TrialCompute(Compute):
+    """What one trial of a comparison reserves on the cluster."""
+
+    cpus: float = Field(1, gt=0)
+    """Logical CPUs of a trial, and threads of its numerical libraries."""
+    gpus: float = Field(0, ge=0)
+    """GPUs of a trial; a fraction shares one device."""
+    most_at_once: int | None = Field(None, ge=1)
+    """Trials at the same time; as many as the cluster holds if left out."""
+    in_process: bool = True
+    """Whether a trial's stages run inside its own process; else each is spread as its section here says."""
 
 
 class Profile(Compute):
@@ -39,6 +52,8 @@ class Profile(Compute):
     """Searching index shards."""
     train: TrainCompute = TrainCompute()
     """Fine-tuning."""
+    trial: TrialCompute = TrialCompute()
+    """A trial of a comparison."""
 
     def for_stage(self, stage: Stage) -> Compute:
         """The section of a stage; a plain ``Compute`` for stages that run in the driver."""

@@ -78,7 +78,7 @@ class TrainSettings(Spec):
 class TrainCompute(Compute):
     """How a training is spread over workers."""
 
-    workers: int = Field(2, ge=1)
+    workers: int = Field(2, ge=0)
     """Processes, each with a copy (or a shard) of the model."""
     cpus_per_worker: float = Field(1, gt=0)
     """Logical CPUs that each worker reserves; also its torch threads."""

@@ -1,0 +1,111 @@
+"""From a comparison to its study: tune every method, train the best settings with every seed, gather what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from descant.artifacts.store import Store
+from descant.run.compare.cells import Cell, Phase, Record, read_records
+from descant.run.compare.comparison import Budget, Comparison, Scheduler
+from descant.run.compare.search import ask
+from descant.run.compare.tuning import Group, Listener, run_groups
+from descant.run.profile import Profile
+
+Name = tuple[str, str]
+"""A task and a method."""
+
+
+@dataclass(frozen=True)
+class Phases:
+    """All records of a study: by task and method, of tuning and of the final runs."""
+
+    tuning: Mapping[Name, Sequence[Record]]
+    finals: Mapping[Name, Sequence[Record]]
+
+
+def run_phases(
+    job: Comparison,
+    folder: Path,
+    *,
+    store: Store,
+    profile: Profile,
+    listening: Callable[[Phase], AbstractContextManager[Listener]],
+) -> Phases:
+    """Tune, then train the best settings with every seed; what has a record in ``folder`` is not run again.
+
+    ``listening`` gives a listener for each phase, for as long as it runs.
+    """
+
+    def run(phase: Phase, groups: Sequence[Group], scheduler: Scheduler) -> None:
+        with listening(phase) as listener:
+            run_groups(
+                groups,
+                folder,
+                store=store,
+                profile=profile,
+                scheduler=scheduler,
+                num_validations=job.validations,
+                listener=listener,
+            )
+
+    names = [(task, method) for task in job.tasks() for method in job.spaces()]
+    tuned = [_tuning_group(job, name, folder) for name in names]
+    run("tuning", tuned, job.scheduler)
+    best = {group.name: best_of(group.records, group.higher_is_better) for group in tuned}
+    scored = [_final_group(job, name, trial, folder) for name, trial in best.items() if trial is not None]
+    run("final", scored, "none")
+    return Phases(
+        tuning={group.name: in_order(group.records) for group in tuned},
+        finals={group.name: in_order(group.records) for group in scored},
+    )
+
+
+def best_of(records: Sequence[Record], higher_is_better: bool) -> Record | None:
+    """The finished trial with the best validation score, the earliest of equal ones; None where none finished."""
+    finished = [record for record in in_order(records) if record.status == "finished"]
+    sign = 1 if higher_is_better else -1
+    return max(finished, key=lambda record: sign * (record.score or 0.0), default=None)
+
+
+def in_order(records: Sequence[Record]) -> tuple[Record, ...]:
+    """By number."""
+    return tuple(sorted(records, key=lambda record: record.number))
+
+
+def _tuning_group(job: Comparison, name: Name, folder: Path) -> Group:
+    task, method = name
+    space = job.spaces()[method]
+    _, higher = job.measure(task)
+
+    def next_trial(number: int, ended: Sequence[Record]) -> Cell | None:
+        setting = ask(job.search, space, number, ended, seed=job.seed, higher_is_better=higher)
+        if setting is None:
+            return None
+        return job.cell(task, method, setting, number=number, phase="tuning")
+
+    records = read_records(folder, "tuning", task, method)
+    return Group(name, next_trial, _wants_more(job.budget), higher, records)
+
+
+def _wants_more(budget: Budget) -> Callable[[Sequence[Record], int], bool]:
+    if budget.trials is not None:
+        trials = budget.trials
+        return lambda ended, num_begun: num_begun < trials
+    seconds = budget.seconds or 0.0
+    return lambda ended, num_begun: sum(record.seconds for record in ended) < seconds
+
+
+def _final_group(job: Comparison, name: Name, best: Record, folder: Path) -> Group:
+    task, method = name
+    _, higher = job.measure(task)
+
+    def next_run(number: int, ended: Sequence[Record]) -> Cell | None:
+        if number >= len(job.seeds):
+            return None
+        return job.cell(task, method, best.setting, number=number, phase="final")
+
+    records = read_records(folder, "final", task, method)
+    return Group(name, next_run, lambda ended, num_begun: num_begun < len(job.seeds), higher, records)
