@@ -152,8 +152,8 @@ class TinyModel(Spec):
 
     kind: Literal["tiny"] = "tiny"
     """A tiny random model."""
-    architecture: Literal["bert", "llama"] = "bert"
-    """A bidirectional encoder with WordPiece tokens, or a causal decoder with byte-level tokens."""
+    architecture: Literal["bert", "llama", "vit"] = "bert"
+    """A bidirectional encoder with WordPiece tokens, a causal decoder with byte-level tokens, or an image encoder."""
     seed: int = Field(0, ge=0)
     """Decides the weights."""
 

@@ -13,6 +13,7 @@ PINNED_FILES = (
     "*.safetensors.index.json",
     "config.json",
     "adapter_config.json",
+    "preprocessor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "tokenizer.model",
@@ -24,7 +25,7 @@ PINNED_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-"""The files of a model folder that are loaded, as patterns of names: weights, configuration and tokenizer."""
+"""The files of a model folder that are loaded, as patterns of names: weights and settings of model and input."""
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
@@ -58,7 +59,7 @@ def check_model_folder(folder: Path) -> None:
     configuration or tokenizer are missing.
     """
     for name in ("config.json", "tokenizer.json"):  # without the latter transformers makes an empty one
-        if not (folder / name).is_file():
+        if not (folder / name).is_file() and not (name == "tokenizer.json" and _reads_images(folder)):
             raise ConfigError(
                 "E-MOD-FILE",
                 str(folder),
@@ -68,6 +69,11 @@ def check_model_folder(folder: Path) -> None:
     check_no_code(folder)
     for path in weight_files(folder):
         check_safetensors(path)
+
+
+def _reads_images(folder: Path) -> bool:
+    """Whether it is an image encoder, which has no tokenizer."""
+    return "image_size" in _read_json(folder / "config.json")
 
 
 def weight_files(folder: Path) -> list[Path]:
