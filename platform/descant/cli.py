@@ -24,7 +24,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-registry_app = typer.Typer(help="Registered models: list, show, promote.", no_args_is_help=True)
+registry_app = typer.Typer(
+    help="Registered models: list, show, compare, promote, pull. A version is named models:/NAME@ALIAS or "
+    "models:/NAME/NUMBER; the alias champion is the version that a paired test let through.",
+    no_args_is_help=True,
+)
 app.add_typer(registry_app, name="registry")
 
 RecipePath = Annotated[
@@ -40,7 +44,18 @@ StorePath = Annotated[
     Path | None, typer.Option("--store", help="Where results live (default: DESCANT_STORE or ./.descant)")
 ]
 
-Source = Annotated[str, typer.Argument(help="models:/NAME@champion or models:/NAME/3")]
+
+def _sources(incomplete: str) -> list[str]:
+    """What the shell offers after ``models:/``; read from the store's database, since TAB must not take seconds."""
+    from descant.run.completion import sources
+
+    return sources(store_root(), incomplete)
+
+
+SOURCE_HELP = (
+    "models:/NAME@champion, or models:/NAME/3 for a version by its number (see: descant registry list)"
+)
+Source = Annotated[str, typer.Argument(help=SOURCE_HELP, autocompletion=_sources)]
 
 
 @app.command()
@@ -202,11 +217,11 @@ def export(
     from descant.run.export import export as export_folder
     from descant.run.main import NOISE
     from descant.run.quiet import noise_in
-    from descant.run.registry import retriever_folder
+    from descant.run.registry import model_folder
 
     where = _store(store)
     with noise_in(where.root / NOISE):
-        written = export_folder(retriever_folder(source, where), target, form)
+        written = export_folder(model_folder(source, where), target, form)
     _console().print(f"wrote {written}", highlight=False)
 
 
@@ -239,20 +254,50 @@ def registry_list(
 
 @registry_app.command(name="show")
 def registry_show(source: Source, store: StorePath = None) -> None:
-    """One version with its lineage: base, data, judgements, recipe, commit and digests."""
+    """One version with its lineage: base, data, judgements, recipe or study, commit, digests and scores."""
     from descant.run.registry import show as find
     from descant.run.show import version_page
 
     _console().print(version_page(find(source, _store(store))))
 
 
+@registry_app.command(name="compare")
+def registry_compare(a: Source, b: Source, store: StorePath = None) -> None:
+    """Test version A against version B on the examples both were judged on: difference, interval, p.
+
+    Both must have been judged on the same task by the same measure; nothing is computed anew or changed.
+    """
+    from descant.run.paired import compare
+    from descant.run.show import pairing_page
+
+    _console().print(pairing_page(compare(a, b, _store(store))))
+
+
 @registry_app.command(name="promote")
 def registry_promote(source: Source, store: StorePath = None) -> None:
-    """Make a version the champion although no test says it is better; who and when is recorded."""
+    """Make a version the champion although no test says it is better; who and when is recorded.
+
+    Versions that a test finds better become champion by themselves when they are registered.
+    """
     from descant.run.registry import promote
 
     version = promote(source, _store(store))
     _console().print(f"{version.uri} is the champion ({version.tags.get('promotion', '')})", highlight=False)
+
+
+@registry_app.command(name="pull")
+def registry_pull(
+    source: Source,
+    folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet")],
+    store: StorePath = None,
+) -> None:
+    """Copy a version's folder, every file of the copy checked against the sha256 it was registered with.
+
+    The base model is named in it, not copied; descant export writes a merged one.
+    """
+    from descant.run.registry import pull
+
+    _console().print(f"wrote {pull(source, folder, _store(store))}", highlight=False)
 
 
 @app.callback(invoke_without_command=True)

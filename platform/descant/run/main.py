@@ -16,7 +16,7 @@ from descant.run.plan import Plan, make_plan
 from descant.run.profile import load_profile
 from descant.run.progress import Display
 from descant.run.quiet import noise_in
-from descant.run.tracking import Tracker
+from descant.run.tracking import Tracker, send_spooled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,6 +57,7 @@ def run_recipe(
     )
     if not plan.missing and (registered_before(recipe, plan, store) and not force):
         results = _all_cached(plan, store, display)
+        spooled = send_spooled(store.root)
     else:
         with (
             noise_in(store.root / NOISE),
@@ -69,10 +70,17 @@ def run_recipe(
                 )
             results = execute(plan, recipe, store, profile, tracked, display)
             register_result(recipe, results, plan, tracked, force=force)
+        spooled = tracked.spooled
     console.print()
     for renderable in recipe.job.summary(results):
         console.print(renderable)
     _say_where(recipe, plan, store, console)
+    if spooled:
+        console.print(
+            f"[yellow]{spooled} records spooled[/yellow]  MLflow did not take them; "
+            "they are sent by the next descant command",
+            highlight=False,
+        )
     return results
 
 
