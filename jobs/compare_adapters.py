@@ -98,6 +98,8 @@ class CompareAdapters(Comparison):
     def _values(self, name: str, setting: Setting) -> dict[str, Any]:
         """The settings of a training: the candidate's method with what the setting says of it, and the rest."""
         method = next(candidate.method for candidate in self.methods if candidate.name == name)
-        changed = {key.removeprefix(METHOD): value for key, value in setting.items() if key.startswith(METHOD)}
+        changed = {
+            key.removeprefix(METHOD): value for key, value in setting.items() if key.startswith(METHOD)
+        }
         rest = {key: value for key, value in setting.items() if not key.startswith(METHOD)}
         return {"method": _METHODS.validate_python({**method.model_dump(), **changed}), **rest}

@@ -84,7 +84,9 @@ class ComparedTask(Spec):
         """``data``, and ``score`` where the untrained base can do the task."""
 
     @abstractmethod
-    def targets(self, optimisation: Mapping[str, Any], phase: Phase, seed: int, validations: int) -> Mapping[str, Step]:
+    def targets(
+        self, optimisation: Mapping[str, Any], phase: Phase, seed: int, validations: int
+    ) -> Mapping[str, Step]:
         """``trained`` and ``score`` of a training with these values; ``seed`` draws rows, not the training."""
 
     def num_steps(self) -> int:

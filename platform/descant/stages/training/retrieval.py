@@ -119,9 +119,7 @@ def _fixed_passages(training: RetrieverTraining, rows: Sequence[TrainingRow]) ->
     found: dict[str, torch.Tensor] = {}
     for path in training.vectors:
         ids, vectors_nh = vectors_of(read_table(path))
-        found |= {
-            i: torch.tensor(vector) for i, vector in zip(ids, vectors_nh, strict=True) if i in wanted
-        }
+        found |= {i: torch.tensor(vector) for i, vector in zip(ids, vectors_nh, strict=True) if i in wanted}
     missing = sorted(wanted - set(found))
     if missing:
         raise DataError(
