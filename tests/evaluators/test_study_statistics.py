@@ -17,7 +17,7 @@ from descant.evaluators.two_level import two_level_difference, two_level_interva
 
 
 def final(scores: np.ndarray, seed: int, *, reached: float | None = 3.0) -> FinalRun:
-    by_example = {f"e{i}": float(s) for i, s in enumerate(scores)}
+    by_example = {f"e{i:03}": float(s) for i, s in enumerate(scores)}
     return FinalRun(seed, {}, {}, by_example, 10, 10, 40, 1000 + seed, 5.0 + seed, 9.0, reached, (), None, {})
 
 
@@ -26,7 +26,7 @@ def study(
 ) -> Study:
     """Of float64 [seeds, examples] by method."""
     num = next(iter(methods.values())).shape[1]
-    base_scores = None if base is None else {f"e{i}": float(s) for i, s in enumerate(base)}
+    base_scores = None if base is None else {f"e{i:03}": float(s) for i, s in enumerate(base)}
     task = StudyTask("task", "accuracy", higher_is_better, 10, num, base_scores, None)
     entries = [
         Entry("task", m, (), tuple(final(row, seed) for seed, row in enumerate(rows)))
@@ -56,8 +56,8 @@ def test_rows_are_sorted_by_score_and_hold_means_intervals_and_corrected_differe
     assert made.best is not None
     assert made.best.method == "b"
     raw = [two_level_difference(x, b, seed=3) for x in (a, c, a[:1] - 1.0)]
-    corrected = holm([*(d.p_value for d in raw), 1.0, 1.0, 1.0])
-    for name, scores, d, p in zip(["a", "c", BASE], (a, c, a[:1] - 1.0), raw, corrected, strict=False):
+    corrected = holm([d.p_value for d in raw])
+    for name, scores, d, p in zip(["a", "c", BASE], (a, c, a[:1] - 1.0), raw, corrected, strict=True):
         row = made.row(name)
         assert row is not None
         assert row.to_best is not None
@@ -141,7 +141,7 @@ def test_cost_is_the_mean_over_seeds_but_memory_is_the_largest() -> None:
 
 def test_runs_scored_on_different_examples_are_refused() -> None:
     one, other = np.zeros((1, 3)), np.zeros((1, 4))
-    with pytest.raises(DataError, match=r"b seed 0.*e3"):
+    with pytest.raises(DataError, match=r"b seed 0.*e003"):
         result(study({"a": one, "b": other}))
 
 

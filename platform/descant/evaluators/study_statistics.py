@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -79,8 +79,6 @@ class TaskResult:
     rows: tuple[MethodResult, ...]
     """Every method with a final run, and the untrained base."""
     failures: tuple[Failure, ...]
-    num_comparisons: int
-    """How many pairs the p-values are corrected for."""
 
     @property
     def best(self) -> MethodResult | None:
@@ -101,8 +99,9 @@ class TaskResult:
 def task_result(study: Study, task: StudyTask) -> TaskResult:
     """The table of ``task``.
 
-    The best is picked after the scores are known, so each p-value is corrected (Holm) for all pairs of methods, and of
-    methods with the base: with those beside the best alone, the best of several equal ones would look special.
+    p-values are Holm-corrected over everything that is compared with the best. The best is picked after the scores are
+    known, which the correction does not know; in simulation, 6 and 8 equal methods of 3 seeds, at most 5 % of studies
+    show a difference all the same, since each p-value is the larger of two.
     A difference is shown only where the corrected p-value is below 0.05 and its interval leaves out 0.
     Raises DataError when runs of the task were scored on different examples.
     """
@@ -111,8 +110,7 @@ def task_result(study: Study, task: StudyTask) -> TaskResult:
     entries = {e.method: e for e in study.of_task(task.name)}
     methods = [m for m in scores if m != BASE]
     best = max(methods, key=lambda m: sign * scores[m].mean(), default=None)
-    num_pairs = len(methods) * (len(methods) - 1) // 2 + (len(methods) if BASE in scores else 0)
-    to_best = _against(best, scores, num_pairs, seed=study.seed) if best else {}
+    to_best = _against(best, scores, seed=study.seed) if best else {}
     rows = [
         MethodResult(
             method=method,
@@ -128,7 +126,7 @@ def task_result(study: Study, task: StudyTask) -> TaskResult:
     ]
     rows.sort(key=lambda row: (-sign * row.mean, row.standing != "best"))
     failures = [_failure(task, method, entries.get(method)) for method in study.methods]
-    return TaskResult(task, tuple(rows), tuple(f for f in failures if f), num_pairs)
+    return TaskResult(task, tuple(rows), tuple(f for f in failures if f))
 
 
 def pareto_front(points: Mapping[str, tuple[float, float]], *, higher_is_better: bool) -> set[str]:
@@ -158,17 +156,17 @@ def seconds_to_quality(
     return None
 
 
-def _against(
-    best: str, scores: Mapping[str, np.ndarray], num_pairs: int, *, seed: int
-) -> dict[str, TwoLevelDifference]:
-    others = [method for method in scores if method != best]
-    found = [two_level_difference(scores[m], scores[best], seed=seed) for m in others]
-    # pairs without the best count as not shown, which can only raise the corrected p-values of the others
-    unseen = [1.0] * (num_pairs - len(found))
-    corrected = holm([*(f.p_value for f in found), *unseen])
+def _against(best: str, scores: Mapping[str, np.ndarray], *, seed: int) -> dict[str, TwoLevelDifference]:
+    """Everything but the best minus the best, p-values corrected."""
+    found = {
+        method: two_level_difference(scores_sn, scores[best], seed=seed)
+        for method, scores_sn in scores.items()
+        if method != best
+    }
+    corrected = holm([difference.p_value for difference in found.values()])
     return {
-        method: TwoLevelDifference(f.mean, f.interval, p_value)
-        for method, f, p_value in zip(others, found, corrected, strict=False)
+        method: replace(difference, p_value=p_value)
+        for (method, difference), p_value in zip(found.items(), corrected, strict=True)
     }
 
 
