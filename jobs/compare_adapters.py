@@ -1,4 +1,4 @@
-"""Compare adaptation methods on one base: equal tuning budgets, several seeds, paired tests (SVFT's question, asked fairly).
+"""Compare adaptation methods on one base: equal tuning budgets, several seeds, paired tests (SVFT's question, fairly).
 
     for every task and method:  prepare ── [decompose] ── train ── score      `budget` settings, on validation rows
                                 the best setting with every seed ── score     on test rows

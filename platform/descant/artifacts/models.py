@@ -24,6 +24,11 @@ _REVISION = re.compile(r"[0-9a-f]{40}")
 class StoredModel(Spec):
     """A model that lies in a folder: weights as safetensors, configuration and tokenizer."""
 
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """For people."""
+
     @abstractmethod
     def locate(self) -> Path:
         """Where the model's files lie on this machine; raises DependencyError or ConfigError otherwise."""
@@ -44,6 +49,11 @@ class PackagedModel(StoredModel):
     """The exact version of the distribution."""
     folder: str = Field(pattern=r"^[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)*$")
     """Folder of the model's files inside the distribution."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.package} {self.version}"
 
     def locate(self) -> Path:
         """The folder inside the installed distribution."""
@@ -95,6 +105,11 @@ class GgufModel(StoredModel):
     """The exact version of the distribution."""
     file: str = Field(pattern=r"^[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)*\.gguf$")
     """The file inside the distribution."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.package} {self.version}"
 
     def gguf(self) -> Path:
         """The quantised file; raises DependencyError where it is not installed."""
@@ -151,6 +166,11 @@ class HubModel(StoredModel):
     """Name of the repository, such as intfloat/e5-mistral-7b-instruct."""
     revision: str
     """The commit, 40 hexadecimal digits; branches and tags move and are refused."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.name}@{self.revision[:8]}"
 
     @field_validator("revision")
     @classmethod
@@ -211,6 +231,11 @@ class FolderModel(StoredModel):
     path: str
     """The folder; may begin with ${DESCANT_DATA}."""
 
+    @property
+    def title(self) -> str:
+        """For people."""
+        return Path(self.path).name
+
     def locate(self) -> Path:
         """The folder, with variables replaced; raises ConfigError where there is none."""
         folder = Path(expand_variables(self.path))
@@ -232,6 +257,11 @@ class TinyModel(Spec):
     """A bidirectional encoder with WordPiece tokens, a causal decoder with byte-level tokens, or an image encoder."""
     seed: int = Field(0, ge=0)
     """Decides the weights."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"tiny random {self.architecture}"
 
     def check(self) -> None:
         """Nothing to check: it is built, not loaded."""

@@ -75,12 +75,7 @@ def run_recipe(
     for renderable in recipe.job.summary(results):
         console.print(renderable)
     _say_where(recipe, plan, store, console)
-    if spooled:
-        console.print(
-            f"[yellow]{spooled} records spooled[/yellow]  MLflow did not take them; "
-            "they are sent by the next descant command",
-            highlight=False,
-        )
+    say_where(console, spooled)
     return results
 
 
@@ -101,4 +96,14 @@ def _say_where(recipe: Recipe, plan: Plan, store: Store, console: "Console") -> 
         console.print(
             f"registered  {done.manifest.facts['uri']}  [dim]({done.manifest.facts['promotion']})[/dim]"
         )
+
+
+def say_where(console: "Console", spooled: int) -> None:
+    """The one command that opens the MLflow pages, and how many records have not reached it."""
     console.print("runs        [bold]descant ui[/bold] opens the MLflow pages", highlight=False)
+    if spooled:
+        console.print(
+            f"[yellow]{spooled} records spooled[/yellow]  MLflow did not take them; "
+            "they are sent by the next descant command",
+            highlight=False,
+        )

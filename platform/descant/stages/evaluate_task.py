@@ -130,7 +130,7 @@ class EvaluateTask(Stage):
             )
 
 
-def scores_by_id(artifact: Artifact, measure: TaskMeasure) -> dict[str, float]:
+def scores_by_id(artifact: Artifact, measure: str) -> dict[str, float]:
     """Each row's part in ``measure`` of an ``evaluate_task`` result, by id.
 
     1 or 0 for what counts right rows (macro F1 and Matthews among them), the row's own bits per byte for that.

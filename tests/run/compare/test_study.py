@@ -1,6 +1,6 @@
 """Studies on real Ray Tune with trainings that take no time: budgets, resuming, stopping, failing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def study(folder: Path, **settings: Any) -> tuple[Phases, Heard, Heard]:
     tuning, finals = Heard(), Heard()
 
     @contextmanager
-    def listening(phase: Phase) -> Iterator[Listener]:
+    def listening(phase: Phase, chosen: Mapping[tuple[str, str], Record]) -> Iterator[Listener]:
         yield (tuning if phase == "tuning" else finals).listener()
 
     phases = run_phases(

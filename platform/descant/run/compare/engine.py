@@ -22,7 +22,7 @@ class _Running:
     ending: dict[str, Any] | None = None
 
 
-class GroupSearch(Searcher):  # type: ignore[misc]
+class GroupSearch(Searcher):
     """Asks the groups in turn; ``keep`` receives the record of each cell that has ended."""
 
     def __init__(self, groups: Sequence[Group], keep: Callable[[Record], None], listener: Listener) -> None:
@@ -31,7 +31,7 @@ class GroupSearch(Searcher):  # type: ignore[misc]
         self._turn = 0
         self._running: dict[str, _Running] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The next cell of the group whose turn it is, of the next one where that has enough."""
         for _ in self._groups:
             group = self._groups[self._turn % len(self._groups)]

@@ -15,7 +15,7 @@ from descant.run.compare.comparison import Comparison
 from descant.run.compare.study import Name, Phases
 from descant.run.job import Results
 from descant.stages.evaluate import evaluation_of
-from descant.stages.evaluate_task import per_example
+from descant.stages.evaluate_task import scores_by_id
 from descant.stages.fetch import judgements_of
 
 TRAINED, FORGETTING, DATA = "trained", "forgetting", "data"
@@ -113,7 +113,7 @@ def scores_by_example(evaluation: Artifact, measure: str) -> dict[str, float]:
     if evaluation.manifest.stage == "evaluate":
         ranked = evaluation_of(evaluation, "")
         return dict(zip(ranked.query_ids, map(float, ranked.scores[measure]), strict=True))
-    return per_example(evaluation, measure)
+    return scores_by_id(evaluation, measure)
 
 
 def _means(evaluation: Artifact) -> dict[str, float]:

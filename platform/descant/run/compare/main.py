@@ -23,19 +23,22 @@ from descant.core.fingerprint import canonical
 from descant.evaluators.study import Study, from_json, to_json
 from descant.run.cluster import ray_session
 from descant.run.compare.cells import RECORDS, Cell, Phase, Point, Record
+from descant.run.compare.champions import register_champions, unregistered
 from descant.run.compare.comparison import Comparison, cells_line
 from descant.run.compare.gather import gather
-from descant.run.compare.study import Phases, run_phases
+from descant.run.compare.study import Name, Phases, run_phases
+from descant.run.compare.tracked import TrackedStudy
 from descant.run.compare.tuning import Listener
 from descant.run.execute import execute, stoppable
 from descant.run.job import Results, load_recipe
-from descant.run.main import NOISE
+from descant.run.main import NOISE, say_where
 from descant.run.plan import Plan, make_plan
 from descant.run.profile import Profile, load_profile
 from descant.run.progress import Display
 from descant.run.quiet import noise_in
-from descant.run.tracking import Tracker
-from descant.stages.study_report import study_terminal_table, write_study_report
+from descant.run.tracking import JobRun, Tracker, send_spooled
+from descant.stages.study_report import write_study_report
+from descant.stages.study_report_table import study_terminal_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,25 +82,40 @@ def compare(
         highlight=False,
     )
     artifact = store.find(STAGE, fingerprint)
-    if artifact is None:
+    if artifact is None or unregistered(_study(artifact), store):
         display = Display(console, len(plan.steps) + len(LABELS))
         with (
             noise_in(store.root / NOISE),
-            Tracker.open(store.root).job(recipe.job_name, canonical(job), recipe.text) as tracked,
+            Tracker.open(store.root).job(
+                f"study {job.name}",
+                canonical(job),
+                recipe.text,
+                key=fingerprint,
+                tags={"study": job.name},
+                description=cells_line(job),
+            ) as tracked,
             ray_session(profile.ray),
         ):
             results = execute(plan, recipe, store, profile, tracked, display)
-            with (
-                stoppable(),
-                store.draft(STAGE, VERSION, fingerprint, f"study {job.name}", job, inputs) as draft,
-            ):
-                artifact = _made(job, draft, results, len(plan.steps), profile=profile, display=display)
-    study = from_json(artifact.path(STUDY).read_bytes())
+            if artifact is None:
+                label = f"study {job.name}"
+                with stoppable(), store.draft(STAGE, VERSION, fingerprint, label, job, inputs) as draft:
+                    artifact = _made(job, draft, results, tracked, profile=profile, display=display)
+            champions = unregistered(_study(artifact), store)
+            register_champions(champions, recipe, artifact, results, tracked)
+        spooled = tracked.spooled
+    else:
+        spooled = send_spooled(store.root)
+    study = _study(artifact)
     console.print()
     console.print(study_terminal_table(study))
     console.print(f"\nreport      {artifact.path(REPORT) / 'report.html'}", highlight=False, soft_wrap=True)
-    console.print("runs        [bold]descant ui[/bold] opens the MLflow pages", highlight=False)
+    say_where(console, spooled)
     return study
+
+
+def _study(artifact: Artifact) -> Study:
+    return from_json(artifact.path(STUDY).read_bytes())
 
 
 def study_address(job: Comparison, plan: Plan) -> tuple[str, dict[str, str]]:
@@ -107,15 +125,17 @@ def study_address(job: Comparison, plan: Plan) -> tuple[str, dict[str, str]]:
 
 
 def _made(
-    job: Comparison, draft: Draft, results: Results, num_before: int, *, profile: Profile, display: Display
+    job: Comparison, draft: Draft, results: Results, tracked: JobRun, *, profile: Profile, display: Display
 ) -> Artifact:
     """Run the cells, and publish ``study``, ``report`` and ``records``."""
+    runs = TrackedStudy(tracked, results.store)
 
-    def shown(phase: Phase) -> contextlib.AbstractContextManager[Listener]:
-        number = num_before + 1 + list(LABELS).index(phase)
-        return _shown(job, phase, number, display)
+    @contextlib.contextmanager
+    def listening(phase: Phase, chosen: Mapping[Name, Record]) -> Iterator[Listener]:
+        with _shown(job, phase, display) as shown:
+            yield shown + runs.listener(chosen)
 
-    phases = run_phases(job, draft.folder, store=results.store, profile=profile, listening=shown)
+    phases = run_phases(job, draft.folder, store=results.store, profile=profile, listening=listening)
     _refuse_all_failed(job, phases)
     study = gather(job, phases, results)
     publish(draft.folder, STUDY, lambda path: path.write_bytes(to_json(study)), rows=0, suffix=".json")
@@ -129,10 +149,14 @@ def _copied(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _shown(job: Comparison, phase: Phase, number: int, display: Display) -> Iterator[Listener]:
+def _shown(job: Comparison, phase: Phase, display: Display) -> Iterator[Listener]:
     """A line of the display for a phase: cells done, and the last one that ended."""
-    groups = len(job.tasks()) * len(job.spaces())
-    total = groups * (len(job.seeds) if phase == "final" else job.budget.trials or 0)
+    number = display.steps - len(LABELS) + 1 + list(LABELS).index(phase)
+    total = (
+        len(job.tasks())
+        * len(job.spaces())
+        * (len(job.seeds) if phase == "final" else job.budget.trials or 0)
+    )
     num_ended = 0
     with display.step(number, LABELS[phase]) as progress:
 

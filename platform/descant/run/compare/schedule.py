@@ -40,10 +40,10 @@ def scheduler_of(kind: Scheduler, *, higher_is_better: bool, num_validations: in
         return MedianStoppingRule(
             time_attr="validation", metric="score", mode=mode, grace_period=1, min_time_slice=NEVER
         )
-    return FIFOScheduler()
+    return FIFOScheduler()  # type: ignore[no-untyped-call]
 
 
-class GroupSchedulers(FIFOScheduler):  # type: ignore[misc]
+class GroupSchedulers(FIFOScheduler):
     """One scheduler for each group of trials, made by ``fresh`` and told what ``ended`` before."""
 
     def __init__(
@@ -52,7 +52,7 @@ class GroupSchedulers(FIFOScheduler):  # type: ignore[misc]
         fresh: Callable[[Any], TrialScheduler],
         ended: Callable[[Any], Iterable[Record]],
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._group_of, self._fresh, self._ended = group_of, fresh, ended
         self._groups: dict[Any, TrialScheduler] = {}
         self._last: dict[str, dict[str, Any]] = {}

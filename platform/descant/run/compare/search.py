@@ -4,7 +4,7 @@ So a study that was killed goes on with the settings it would have tried.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -56,8 +56,7 @@ def _ask_optuna(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=seed_for(seed, "trial", number) % 2**32, n_startup_trials=4)
-    direction = "maximize" if higher_is_better else "minimize"
-    study = optuna.create_study(sampler=sampler, direction=direction)
+    study = optuna.create_study(sampler=sampler, direction="maximize" if higher_is_better else "minimize")
     distributions = {name: _distribution(axis) for name, axis in space.items()}
     for trial in tried:
         if trial.score is None or not math.isfinite(trial.score):
@@ -88,7 +87,7 @@ def _distribution(axis: Axis) -> Any:
     return FloatDistribution(low, high, log=axis.log_uniform is not None)
 
 
-def _indices(setting: Setting, space: Space) -> Mapping[str, Any]:
+def _indices(setting: Setting, space: Space) -> dict[str, Any]:
     return {
         name: axis.choice.index(setting[name]) if axis.choice is not None else setting[name]
         for name, axis in space.items()

@@ -32,15 +32,17 @@ def run_phases(
     *,
     store: Store,
     profile: Profile,
-    listening: Callable[[Phase], AbstractContextManager[Listener]],
+    listening: Callable[[Phase, Mapping[Name, Record]], AbstractContextManager[Listener]],
 ) -> Phases:
     """Tune, then train the best settings with every seed; what has a record in ``folder`` is not run again.
 
-    ``listening`` gives a listener for each phase, for as long as it runs.
+    ``listening`` gives a listener for each phase, for as long as it runs; it is told which trials were chosen before.
     """
 
-    def run(phase: Phase, groups: Sequence[Group], scheduler: Scheduler) -> None:
-        with listening(phase) as listener:
+    def run(
+        phase: Phase, groups: Sequence[Group], scheduler: Scheduler, chosen: Mapping[Name, Record]
+    ) -> None:
+        with listening(phase, chosen) as listener:
             run_groups(
                 groups,
                 folder,
@@ -53,10 +55,11 @@ def run_phases(
 
     names = [(task, method) for task in job.tasks() for method in job.spaces()]
     tuned = [_tuning_group(job, name, folder) for name in names]
-    run("tuning", tuned, job.scheduler)
+    run("tuning", tuned, job.scheduler, {})
     best = {group.name: best_of(group.records, group.higher_is_better) for group in tuned}
-    scored = [_final_group(job, name, trial, folder) for name, trial in best.items() if trial is not None]
-    run("final", scored, "none")
+    chosen = {name: trial for name, trial in best.items() if trial is not None}
+    scored = [_final_group(job, name, trial, folder) for name, trial in chosen.items()]
+    run("final", scored, "none", chosen)
     return Phases(
         tuning={group.name: in_order(group.records) for group in tuned},
         finals={group.name: in_order(group.records) for group in scored},

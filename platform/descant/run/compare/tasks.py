@@ -99,7 +99,12 @@ class ComparedTask(Spec):
         if not isinstance(method, Spectral):
             return {}
         stage = ComputeBases(model=self.base, precision=self.precision, target_modules=method.target_modules)
-        return {BASES: Step("decompose the weights", stage)}
+        targets = (
+            method.target_modules
+            if isinstance(method.target_modules, str)
+            else " ".join(method.target_modules)
+        )
+        return {BASES: Step(f"decompose {targets} for {self.name}", stage)}
 
 
 class PreparedTask(ComparedTask):

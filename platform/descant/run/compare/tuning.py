@@ -78,6 +78,23 @@ class Listener:
     validated: Callable[[Cell, Point], None]
     ended: Callable[[Record], None]
 
+    def __add__(self, other: Listener) -> Listener:
+        """Both are told."""
+
+        def began(cell: Cell) -> None:
+            self.began(cell)
+            other.began(cell)
+
+        def validated(cell: Cell, point: Point) -> None:
+            self.validated(cell, point)
+            other.validated(cell, point)
+
+        def ended(record: Record) -> None:
+            self.ended(record)
+            other.ended(record)
+
+        return Listener(began, validated, ended)
+
 
 def run_groups(
     groups: Sequence[Group],
