@@ -161,6 +161,7 @@ def test_other_answers_differ(one: str, other: str) -> None:
         ("\\boxed{a{b{c}}d}", "a{b{c}}d"),
         ("\\boxed{1} then \\boxed{unclosed", "1"),
         ("\\boxed", None),
+        ("\\boxed{" * 20_000, None),
         ("none", None),
         ("\\boxed{}", ""),
     ],

@@ -10,6 +10,7 @@ import re
 from descant.data.answers.numbers import MARK, number_value
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
+_WORD = re.compile(r"[^\s${]+")
 _MAX_ROUNDS = 40
 
 _SPACE = re.compile(r"(?<!\\)\\(?:[!,;:> ]|quad|qquad|displaystyle)(?![a-zA-Z])|~|\u00a0")
@@ -47,19 +48,27 @@ _LETTER = re.compile(r"^\(([A-Za-z])\)$")
 
 def boxed(text: str) -> str | None:
     r"""What stands in the last ``\boxed{…}`` or ``\fbox{…}`` that is closed; ``\boxed 5`` too."""
+    closing = _closing_braces(text)
     for match in reversed(list(_BOX.finditer(text))):
-        rest = text[match.end() :]
-        if not rest.startswith("{"):
-            word = re.match(r"[^\s$]+", rest)
-            if word and not match.group().endswith("x"):
-                return word.group().rstrip(".")
-            continue
-        depth = 0
-        for place, character in enumerate(rest):
-            depth += (character == "{") - (character == "}")
-            if not depth:
-                return rest[1:place].strip()
+        start = match.end()
+        if start in closing:
+            return text[start + 1 : closing[start]].strip()
+        word = _WORD.match(text, start)
+        if word and match.group().endswith(" "):
+            return word.group().rstrip(".")
     return None
+
+
+def _closing_braces(text: str) -> dict[int, int]:
+    """Where each brace that is closed ends, by where it begins; one pass, whatever the text."""
+    ends: dict[int, int] = {}
+    opened: list[int] = []
+    for place, character in enumerate(text):
+        if character == "{":
+            opened.append(place)
+        elif character == "}" and opened:
+            ends[opened.pop()] = place
+    return ends
 
 
 def latex_answer(text: str) -> str | None:
