@@ -38,7 +38,9 @@ class Profile(Compute):
     evaluate: MapCompute = MapCompute()
     """Searching index shards."""
     train: TrainCompute = TrainCompute()
-    """Fine-tuning."""
+    """Fine-tuning a retriever."""
+    train_task: TrainCompute = TrainCompute()
+    """Fine-tuning on a task."""
 
     def for_stage(self, stage: Stage) -> Compute:
         """The section of a stage; a plain ``Compute`` for stages that run in the driver."""
