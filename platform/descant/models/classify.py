@@ -148,10 +148,18 @@ class Classifier(torch.nn.Module):
         return [np.arange(len(inputs))[i : i + size] for i in range(0, len(inputs), size)]
 
 
+class Head(torch.nn.Linear):
+    """A linear layer that computes in float32, in whatever format an engine keeps its weights."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """float32 logits."""
+        return torch.nn.functional.linear(input.float(), self.weight.float(), self.bias.float())
+
+
 def new_head(dim: int, num_labels: int, *, seed: int) -> torch.nn.Linear:
     """A float32 linear layer with normal weights of ``HEAD_SCALE`` and zero bias, equal for equal seeds."""
     generator = torch.Generator().manual_seed(seed_for(seed, "head"))
-    head = torch.nn.Linear(dim, num_labels, dtype=torch.float32)
+    head = Head(dim, num_labels, dtype=torch.float32)
     with torch.no_grad():
         head.weight.copy_(torch.randn(num_labels, dim, generator=generator) * HEAD_SCALE)
         head.bias.zero_()

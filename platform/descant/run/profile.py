@@ -56,6 +56,9 @@ class Profile(Compute):
     probe_forgetting: ScoreCompute = ScoreCompute()
     """Scoring a language model on plain text."""
     train: TrainCompute = TrainCompute()
+    """Fine-tuning a retriever."""
+    train_task: TrainCompute = TrainCompute()
+    """Fine-tuning on a task."""
     """Fine-tuning."""
     trial: TrialCompute = TrialCompute()
     """A trial of a comparison."""

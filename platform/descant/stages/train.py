@@ -49,9 +49,9 @@ class Train(Stage):
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``retriever`` (settings and adapter in one folder) and ``steps`` (loss and rate of each step)."""
+        from descant.models.folders import ADAPTER
         from descant.models.retriever import save_retriever
         from descant.stages.training.batches import BatchOrder
-        from descant.stages.training.export import ADAPTER
         from descant.stages.training.loop import STEPS as STEP_LOG
         from descant.stages.training.retrieval import RetrieverTraining
         from descant.stages.training.train import run_training

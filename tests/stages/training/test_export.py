@@ -10,7 +10,8 @@ from descant.adapters import Full, Lora, Method
 from descant.core.errors import IntegrityError, NumericsError
 from descant.data.prompts import PromptedText
 from descant.models.encode import Encoder, load_encoder
-from descant.stages.training.export import ADAPTER, save_adapter, tensor_digests
+from descant.models.folders import ADAPTER
+from descant.stages.training.export import save_adapter, tensor_digests
 from descant.stages.training.loop import train
 from tests.stages.training.toy import started, toy_training
 

@@ -18,8 +18,8 @@ import torch
 
 from descant.adapters import Full, Lora, Svft
 from descant.artifacts.models import TinyModel
+from descant.models.folders import ADAPTER
 from descant.stages.training import loop
-from descant.stages.training.export import ADAPTER
 from descant.stages.training.loop import CHECKPOINTS, STEPS
 from descant.stages.training.settings import TrainCompute
 from descant.stages.training.step_log import StepReport, read_steps

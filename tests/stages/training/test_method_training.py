@@ -13,9 +13,9 @@ from descant.artifacts.models import TinyModel
 from descant.core.errors import ConfigError
 from descant.models.encode import Encoder, load_encoder
 from descant.models.encoder import EncoderSpec
+from descant.models.folders import ADAPTER
 from descant.models.tiny import tiny_tokenizer
 from descant.stages.train import Train
-from descant.stages.training.export import ADAPTER
 from descant.stages.training.loop import Trainer, train
 from descant.stages.training.settings import TrainCompute, TrainSettings, plan_batches
 from tests.adapters.tiny import SPECS, kind_of

@@ -160,6 +160,7 @@ def _work(config: dict[str, Any], *, root: str, profile: Profile) -> None:
     import torch
     from ray import tune
 
+    os.environ["DESCANT_STORE"] = root  # where converted models are kept
     torch.set_num_threads(max(1, int(profile.trial.cpus)))
     cell: Cell = config["cell"]
     ending = run_cell(cell, Store(root), profile, tune.report)

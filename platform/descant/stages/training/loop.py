@@ -5,7 +5,7 @@ Plain torch.distributed and DeepSpeed: Ray Train starts this loop, and so may an
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
@@ -136,11 +136,15 @@ class Trainer:
         every = self.training.validate_every
         if every is None or (self.position % every and self.position != self.num_steps):
             return figures
+        return replace(figures, validation=self.validate())
+
+    def validate(self) -> Mapping[str, float]:
+        """Scores on the validation rows by name; leaves the training as it is."""
         self.engine.eval()
         with torch.no_grad():
             scores = self.objective.validate(self.engine)
         self.engine.train()
-        return replace(figures, validation=scores)
+        return scores
 
     def save_if_due(self) -> None:
         """Save every ``save_steps`` steps and at the end; when asked to stop, save and raise Interrupted."""

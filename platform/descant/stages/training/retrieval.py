@@ -16,11 +16,12 @@ from descant.losses import ContrastBatch
 from descant.losses.gather import gather_with_gradient
 from descant.models.encode import Encoder
 from descant.models.encoder import EncoderSpec
+from descant.models.folders import ADAPTER
 from descant.models.load import load_model
 from descant.stages.training.attach import attach
 from descant.stages.training.batches import BatchOrder
 from descant.stages.training.bi_encoder import BiEncoder, Tokens, micro_batch
-from descant.stages.training.export import ADAPTER, save_adapter
+from descant.stages.training.export import save_adapter
 from descant.stages.training.objective import Objective, Share, Training
 from descant.stages.training.rows import TrainingRow, read_rows
 from descant.stages.training.settings import TrainSettings, plan_batches
