@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from descant.adapters import AnyMethod
 from descant.core.spec import Spec
-from descant.run.compare.cells import Phase
+from descant.run.compare.cells import Phase, slug
 from descant.run.compare.comparison import Comparison
 from descant.run.compare.space import Axis, Setting
 from descant.run.compare.tasks import AnyComparedTask, ComparedTask
@@ -87,7 +87,7 @@ class CompareAdapters(Comparison):
 
     @model_validator(mode="after")
     def _names_differ(self) -> "CompareAdapters":
-        for what, names in (("tasks", self.tasks()), ("methods", [m.name for m in self.methods])):
+        for what, names in (("tasks", self.tasks()), ("methods", [slug(m.name) for m in self.methods])):
             if len(set(names)) != len(names):
                 raise ValueError(f"two {what} have one name: {', '.join(names)}")
         return self

@@ -59,7 +59,6 @@ class Profile(Compute):
     """Fine-tuning a retriever."""
     train_task: TrainCompute = TrainCompute()
     """Fine-tuning on a task."""
-    """Fine-tuning."""
     trial: TrialCompute = TrialCompute()
     """A trial of a comparison."""
 

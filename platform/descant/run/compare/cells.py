@@ -5,6 +5,7 @@ disks get emptied and servers come back.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -92,7 +93,12 @@ def read_records(folder: Path, phase: Phase, task: str, method: str) -> list[Rec
 
 
 def _path(folder: Path, phase: Phase, task: str, method: str, number: int) -> Path:
-    return folder / RECORDS / phase / task / method / f"{number:04d}.json"
+    return folder / RECORDS / phase / task / slug(method) / f"{number:04d}.json"
+
+
+def slug(method: str) -> str:
+    """A method's name as a file's: ``lora r=4`` becomes ``lora-r-4``."""
+    return re.sub(r"[^a-z0-9.]+", "-", method)
 
 
 def _read(path: Path) -> Record:

@@ -68,6 +68,10 @@ class GroupSearch(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune writes down a copy of what it was given, and nobody reads it."""
+        return {}
+
 
 def _record(running: _Running, *, died: bool) -> Record:
     cell, ending = running.cell, running.ending

@@ -78,6 +78,10 @@ class GroupSchedulers(FIFOScheduler):
         """A trial's process died: it is forgotten."""
         self._last.pop(trial.trial_id, None)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune writes down a copy of what it was given, and nobody reads it."""
+        return {}
+
     def _of(self, trial: Trial) -> TrialScheduler:
         group = self._group_of(trial)
         if group not in self._groups:
