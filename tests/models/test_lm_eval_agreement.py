@@ -73,8 +73,8 @@ def test_log_likelihoods_equal_those_of_lm_eval(reference: AnyModel, items: Any)
     pairs = items()
     assert len(pairs) >= 3 * NUM_ROWS
     in_float32 = differences(model, pairs)
-    assert max(relative for _, relative in in_float32) < 1e-6
-    model.model = model.model.double()  # without the rounding of batches, which differ
+    assert max(relative for _, relative in in_float32) < 1e-5  # rounding: the batches differ
+    model.model = model.model.double()
     assert max(absolute for absolute, _ in differences(model, pairs)) < 1e-6
 
 

@@ -59,7 +59,8 @@ class CausalModel:
         """Raise ConfigError where the model cannot do what ``spec`` asks: start, end, length, chat template."""
         self.spec, self.model, self.tokenizer = spec, model, tokenizer
         self.eos_id = tokenizer.eos_token_id
-        self.end_ids: list[int] = list(model.generation_config.eos_token_id or [])
+        ends = model.generation_config.eos_token_id
+        self.end_ids: list[int] = ends if isinstance(ends, list) else [self.eos_id if ends is None else ends]
         where = type(model).__name__
         if self.eos_id is None:
             raise ConfigError(
