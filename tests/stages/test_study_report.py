@@ -17,7 +17,7 @@ from descant.stages.study_report import write_study_report
 from descant.stages.study_report_content import StudyContent, Tuning, size_text
 from descant.stages.study_report_page import study_html
 from descant.stages.study_report_plots import log_ticks, shortened, trade_offs
-from descant.stages.study_report_table import study_markdown, study_terminal_table
+from descant.stages.study_report_table import direction_text, study_markdown, study_terminal_table
 from tests.stages.test_report_page import HOSTILE, Page, table_rows
 from tests.synthetic_study import FAILED, METHODS, synthetic_study
 
@@ -219,3 +219,10 @@ def test_size_is_written_for_people(size: float, text: str) -> None:
 def test_long_name_keeps_its_start_and_end() -> None:
     assert shortened("svft-banded-d8-top-half-of-layers") == "svft-banded-d8-…f-layers"
     assert shortened("lora") == "lora"
+
+
+@pytest.mark.parametrize(
+    ("direction", "text"), [(0.838, "+0.84"), (-0.5, "\N{MINUS SIGN}0.50"), (-0.001, "+0.00"), (None, "")]
+)
+def test_rank_correlation_is_rounded_and_signed(direction: float | None, text: str) -> None:
+    assert direction_text(direction) == text

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import cos, pi, sin
 
 _Point = tuple[float, float]
+_Line = tuple[_Point, _Point]
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ def place_labels(
         candidates = _candidates(points[i], widths[i], height)
         prices = [
             0.2 * rank
-            + 100 * sum(box.overlap(other) for other in placed.values())
-            + 100 * box.outside(frame)
-            + 60 * _num_crossed(points[i], box, lines)
+            + 1e4 * sum(box.overlap(other) for other in placed.values())
+            + 1e4 * box.outside(frame)
+            + 60 * _num_crossed(points[i], box, lines, list(placed.values()))
             + 2 * sum(box.overlap(mark) for mark in marks)
             for rank, box in enumerate(candidates)
         ]
@@ -65,9 +66,20 @@ def place_labels(
     return [Label(placed[i], _leader(points[i], placed[i])) for i in range(len(points))]
 
 
-def _num_crossed(point: _Point, box: Box, lines: Sequence[tuple[_Point, _Point]]) -> int:
+def _num_crossed(point: _Point, box: Box, lines: Sequence[_Line], labels: Sequence[Box]) -> int:
+    """How often a label's leader line crosses the lines and labels that are there, or they cross the label."""
     end = _leader(point, box)
-    return sum(_cross((point, end), line) for line in lines) if end else 0
+    there = [*lines, *(diagonal for label in labels for diagonal in _diagonals(label))]
+    crossed = sum(_cross((point, end), line) for line in there) if end else 0
+    return crossed + sum(_cross(diagonal, line) for diagonal in _diagonals(box) for line in lines)
+
+
+def _diagonals(box: Box) -> tuple[_Line, _Line]:
+    """A line through a box crosses one of them."""
+    return (
+        ((box.left, box.top), (box.right, box.bottom)),
+        ((box.left, box.bottom), (box.right, box.top)),
+    )
 
 
 def _candidates(point: tuple[float, float], width: float, height: float) -> list[Box]:
@@ -86,10 +98,10 @@ def _candidates(point: tuple[float, float], width: float, height: float) -> list
     return boxes
 
 
-def _cross(one: tuple[_Point, _Point], other: tuple[_Point, _Point]) -> bool:
+def _cross(one: _Line, other: _Line) -> bool:
     """Whether two lines cross within their ends."""
 
-    def side(line: tuple[_Point, _Point], point: _Point) -> float:
+    def side(line: _Line, point: _Point) -> float:
         (ax, ay), (bx, by) = line
         return (bx - ax) * (point[1] - ay) - (by - ay) * (point[0] - ax)
 

@@ -7,7 +7,7 @@ from descant.evaluators.statistics import p_text
 from descant.evaluators.study import Study
 from descant.evaluators.study_statistics import BASE, MethodResult, TaskResult
 from descant.stages import study_report_content as texts
-from descant.stages.report_content import shown, signed
+from descant.stages.report_content import MINUS, shown, signed
 from descant.stages.report_table import escaped, markdown_table
 from descant.stages.study_report_content import StudyContent
 
@@ -171,7 +171,7 @@ def _importances(content: StudyContent) -> list[str]:
 
 def direction_text(direction: float | None) -> str:
     """A rank correlation with its sign; empty for a choice."""
-    return "" if direction is None else signed(direction)[:-1]
+    return "" if direction is None else f"{round(direction, 2) + 0.0:+.2f}".replace("-", MINUS)
 
 
 def _forgetting(content: StudyContent) -> list[str]:
