@@ -6,7 +6,6 @@ without progress; what MLflow has not taken by then stays in the journal, for th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -17,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from descant.core.errors import ConfigError, DependencyError, DescantError
-from descant.run.journal import Journal, Record, journals, waiting
+from descant.run.journal import Journal, Record, journals, spool_folder, waiting
 from descant.run.loggable import without_credentials
 from descant.run.mlflow_client import Connection, answering, connect, experiment_name, prepare, tracking_uri
 from descant.run.replay import NewRun, Replay, batches
 
 log = logging.getLogger(__name__)
 
-FOLDER = "spool"
 REFUSED = "refused.jsonl"
 PATIENCE = 5.0
 """Seconds without progress after which a server counts as away."""
@@ -36,7 +34,6 @@ LONGEST_PAUSE = 30.0
 RETRY = 0.2
 FAILURES = 3
 """Attempts that may fail while somebody waits, ``RETRY`` seconds apart."""
-SETTING = "DESCANT_TRACKING"
 FINAL = frozenset(
     {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE"}
 )
@@ -47,31 +44,6 @@ KEPT = (
     "Finished results are kept. Start that server, or unset MLFLOW_TRACKING_URI to use the store's own database, "
     "and run the same command."
 )
-
-
-def is_strict() -> bool:
-    """Whether DESCANT_TRACKING=strict asks for an error where records stay behind; ConfigError for other values."""
-    value = os.environ.get(SETTING, "spool")
-    if value not in ("spool", "strict"):
-        raise ConfigError(
-            "E-TRK-SETTING",
-            f"{SETTING}={value}"[:100],
-            "expected 'spool' or 'strict'",
-            "Nothing was started.",
-        )
-    return value == "strict"
-
-
-def spool_folder(root: Path) -> Path:
-    """Where the journals for the present MLflow of the store at ``root`` lie."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    name = hashlib.sha256(without_credentials(uri).encode()).hexdigest()[:12] if uri else "store"
-    return root / FOLDER / name
-
-
-def spooled(root: Path) -> int:
-    """How many records wait for the present MLflow of the store at ``root``."""
-    return waiting(spool_folder(root))
 
 
 class Spool:
