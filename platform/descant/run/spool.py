@@ -28,6 +28,8 @@ PATIENCE = 5.0
 """Seconds without progress after which a server counts as away."""
 LOCAL_PATIENCE = 60.0
 """The same for the database in the store, which other processes may keep busy."""
+LONGEST_WAIT = 600.0
+"""Seconds for everything, while there is progress."""
 LINGER = 0.5
 """Seconds between two sends, in which metrics gather."""
 LONGEST_PAUSE = 30.0
@@ -61,7 +63,9 @@ class Spool:
         self._root, self._leads, self._adopted = root, leads, not leads
         self._uri = tracking_uri(root)
         self._address = without_credentials(self._uri)
-        self._patience = PATIENCE if os.environ.get("MLFLOW_TRACKING_URI") else LOCAL_PATIENCE
+        self.is_local = not os.environ.get("MLFLOW_TRACKING_URI")
+        """Whether runs are kept in the store's own database, which is slow at times but never away."""
+        self._patience = LOCAL_PATIENCE if self.is_local else PATIENCE
         self._journal = Journal.create(self.folder)
         self._replay: Replay | None = None
         self._changed = threading.Condition()
@@ -80,7 +84,7 @@ class Spool:
         """Why the last attempt to send did not succeed; None when it did."""
         return self._failure
 
-    def settle(self, at_most: float = 600.0) -> bool:
+    def settle(self, at_most: float | None = None) -> bool:
         """Wait until everything has arrived; False when MLflow makes no progress or ``at_most`` seconds are over.
 
         Raises ConfigError as ``connect`` does.
@@ -129,9 +133,10 @@ class Spool:
         self.release()
         self._thread.join(timeout=0.2)
 
-    def _wait(self, ready: Callable[[], bool], at_most: float = 600.0) -> bool:
+    def _wait(self, ready: Callable[[], bool], at_most: float | None = None) -> bool:
         with self._changed:
-            progress, failures, end = self._progress, self._failures, time.monotonic() + at_most
+            progress, failures = self._progress, self._failures
+            end = time.monotonic() + (LONGEST_WAIT if at_most is None else at_most)
             deadline = time.monotonic() + self._patience
             while not ready():
                 if isinstance(self._failure, ConfigError):

@@ -29,7 +29,7 @@ from descant.run.spool import Spool
 log = logging.getLogger(__name__)
 
 START_SECONDS = 10.0
-"""The longest wait at a job's start, even for a server that is slowly taking an earlier job's records."""
+"""The longest wait for a server at a job's start, even for one that is slowly taking an earlier job's records."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Tracker:
     @staticmethod
     def _begin(spool: Spool, *, strict: bool) -> None:
         try:
-            if spool.settle(START_SECONDS):
+            if spool.settle(None if spool.is_local else START_SECONDS):
                 return
             if strict:
                 raise spool.failure or _left_behind(1, spool)
