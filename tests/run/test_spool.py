@@ -14,9 +14,8 @@ from mlflow import MlflowClient
 
 from descant.core.errors import ConfigError, DependencyError
 from descant.run import spool
-from descant.run.journal import Journal
+from descant.run.journal import Journal, spool_folder, spooled
 from descant.run.mlflow_client import DATABASE
-from descant.run.spool import spool_folder, spooled
 from descant.run.tracking import Tracker, send_spooled
 
 from .conftest import free_port, start_server

@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 
 from descant.core.errors import ConfigError, DataError, Interrupted
+from descant.run.journal import spooled
 from descant.run.loggable import as_params, name_of, without_secrets
-from descant.run.spool import spooled
 from descant.run.tracking import Tracker
 
 RECIPE = "job: finetune_retriever\nseed: 17\n"

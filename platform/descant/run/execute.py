@@ -19,7 +19,7 @@ from descant.run.job import Recipe, Results
 from descant.run.plan import Plan, PlannedStep
 from descant.run.profile import Profile
 from descant.run.progress import Display
-from descant.run.tracking import JobRun, Run
+from descant.run.runs import JobRun, Run
 from descant.stages.base import Metrics, StageContext
 
 log = logging.getLogger(__name__)

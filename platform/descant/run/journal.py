@@ -9,6 +9,7 @@ behind, and any later command may take it over.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import socket
@@ -20,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from descant.artifacts.commit import storage_errors, sync_folder
+from descant.run.loggable import without_credentials
 
+FOLDER = "spool"
 SUFFIX = ".jsonl"
 CHUNK = 1 << 20
 
@@ -130,6 +133,18 @@ class Journal:
         """Delete the files of the journal."""
         self.path.unlink(missing_ok=True)
         self._sent_path.unlink(missing_ok=True)
+
+
+def spool_folder(root: Path) -> Path:
+    """Where the journals for the present MLflow of the store at ``root`` lie."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    name = hashlib.sha256(without_credentials(uri).encode()).hexdigest()[:12] if uri else "store"
+    return root / FOLDER / name
+
+
+def spooled(root: Path) -> int:
+    """How many records wait for the present MLflow of the store at ``root``."""
+    return waiting(spool_folder(root))
 
 
 def journals(folder: Path) -> list[Path]:

@@ -26,6 +26,7 @@ DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 LOCK = "mlflow.lock"
 DEFAULT_EXPERIMENT = "descant"
+SETTING = "DESCANT_TRACKING"
 
 ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -75,6 +76,19 @@ def connect(root: Path, experiment: str | None = None) -> Connection:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         artifacts = (root / ARTIFACTS).resolve().as_uri()
         return Connection(client, uri, experiment_id(client, name, artifacts), artifacts)
+
+
+def is_strict() -> bool:
+    """Whether DESCANT_TRACKING=strict asks for an error where records stay behind; ConfigError for other values."""
+    value = os.environ.get(SETTING, "spool")
+    if value not in ("spool", "strict"):
+        raise ConfigError(
+            "E-TRK-SETTING",
+            f"{SETTING}={value}"[:100],
+            "expected 'spool' or 'strict'",
+            "Nothing was started.",
+        )
+    return value == "strict"
 
 
 def prepare() -> None:

@@ -27,7 +27,8 @@ from descant.run.lineage import lineage_of
 from descant.run.loggable import made_by
 from descant.run.mlflow_client import Connection, answering, connect
 from descant.run.pyfunc import mlmodel
-from descant.run.tracking import JobRun, send_spooled
+from descant.run.runs import JobRun
+from descant.run.tracking import send_spooled
 from descant.run.versions import (
     MODEL,
     RETRIEVER,

@@ -6,7 +6,6 @@ without progress; what MLflow has not taken by then stays in the journal, for th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -17,26 +16,26 @@ from pathlib import Path
 from typing import Any
 
 from descant.core.errors import ConfigError, DependencyError, DescantError
-from descant.run.journal import Journal, Record, journals, waiting
+from descant.run.journal import Journal, Record, journals, spool_folder, waiting
 from descant.run.loggable import without_credentials
 from descant.run.mlflow_client import Connection, answering, connect, experiment_name, prepare, tracking_uri
 from descant.run.replay import NewRun, Replay, batches
 
 log = logging.getLogger(__name__)
 
-FOLDER = "spool"
 REFUSED = "refused.jsonl"
 PATIENCE = 5.0
 """Seconds without progress after which a server counts as away."""
 LOCAL_PATIENCE = 60.0
 """The same for the database in the store, which other processes may keep busy."""
+LONGEST_WAIT = 600.0
+"""Seconds for everything, while there is progress."""
 LINGER = 0.5
 """Seconds between two sends, in which metrics gather."""
 LONGEST_PAUSE = 30.0
 RETRY = 0.2
 FAILURES = 3
 """Attempts that may fail while somebody waits, ``RETRY`` seconds apart."""
-SETTING = "DESCANT_TRACKING"
 FINAL = frozenset(
     {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE"}
 )
@@ -47,31 +46,6 @@ KEPT = (
     "Finished results are kept. Start that server, or unset MLFLOW_TRACKING_URI to use the store's own database, "
     "and run the same command."
 )
-
-
-def is_strict() -> bool:
-    """Whether DESCANT_TRACKING=strict asks for an error where records stay behind; ConfigError for other values."""
-    value = os.environ.get(SETTING, "spool")
-    if value not in ("spool", "strict"):
-        raise ConfigError(
-            "E-TRK-SETTING",
-            f"{SETTING}={value}"[:100],
-            "expected 'spool' or 'strict'",
-            "Nothing was started.",
-        )
-    return value == "strict"
-
-
-def spool_folder(root: Path) -> Path:
-    """Where the journals for the present MLflow of the store at ``root`` lie."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    name = hashlib.sha256(without_credentials(uri).encode()).hexdigest()[:12] if uri else "store"
-    return root / FOLDER / name
-
-
-def spooled(root: Path) -> int:
-    """How many records wait for the present MLflow of the store at ``root``."""
-    return waiting(spool_folder(root))
 
 
 class Spool:
@@ -89,7 +63,9 @@ class Spool:
         self._root, self._leads, self._adopted = root, leads, not leads
         self._uri = tracking_uri(root)
         self._address = without_credentials(self._uri)
-        self._patience = PATIENCE if os.environ.get("MLFLOW_TRACKING_URI") else LOCAL_PATIENCE
+        self.is_local = not os.environ.get("MLFLOW_TRACKING_URI")
+        """Whether runs are kept in the store's own database, which is slow at times but never away."""
+        self._patience = LOCAL_PATIENCE if self.is_local else PATIENCE
         self._journal = Journal.create(self.folder)
         self._replay: Replay | None = None
         self._changed = threading.Condition()
@@ -108,7 +84,7 @@ class Spool:
         """Why the last attempt to send did not succeed; None when it did."""
         return self._failure
 
-    def settle(self, at_most: float = 600.0) -> bool:
+    def settle(self, at_most: float | None = None) -> bool:
         """Wait until everything has arrived; False when MLflow makes no progress or ``at_most`` seconds are over.
 
         Raises ConfigError as ``connect`` does.
@@ -157,9 +133,10 @@ class Spool:
         self.release()
         self._thread.join(timeout=0.2)
 
-    def _wait(self, ready: Callable[[], bool], at_most: float = 600.0) -> bool:
+    def _wait(self, ready: Callable[[], bool], at_most: float | None = None) -> bool:
         with self._changed:
-            progress, failures, end = self._progress, self._failures, time.monotonic() + at_most
+            progress, failures = self._progress, self._failures
+            end = time.monotonic() + (LONGEST_WAIT if at_most is None else at_most)
             deadline = time.monotonic() + self._patience
             while not ready():
                 if isinstance(self._failure, ConfigError):
