@@ -46,7 +46,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats()
             self.kind, self._start = "torch.cuda.max_memory_allocated", torch.cuda.memory_allocated()
             return
-        _import_libraries()  # the first training of a process would be charged for them
+        _import_libraries()  # not to be counted as the memory of a process's first training
         _return_free_blocks()
         self.kind = "VmHWM"
         try:
@@ -63,7 +63,6 @@ class PeakMemory:
 
 
 def _import_libraries() -> None:
-    import deepspeed  # noqa: F401
     import peft  # noqa: F401
     import transformers  # noqa: F401
 
