@@ -11,12 +11,18 @@ from descant.stages.training.schedule import build_optimizer, build_schedule
 from descant.stages.training.settings import Optimisation, TrainCompute
 
 
-def build_engine(objective: Objective[Any], settings: Optimisation, compute: TrainCompute) -> Any:
-    """A ``DeepSpeedEngine`` whose calls are averaged over workers and stepped by torch AdamW."""
-    os.environ.setdefault("DS_ACCELERATOR", compute.device)
+def import_deepspeed(device: str) -> Any:
+    """The library, told beforehand which device to use: it looks for one when it is imported."""
+    os.environ.setdefault("DS_ACCELERATOR", device)
     os.environ.setdefault("LOCAL_RANK", "0")  # set by Ray Train; a process of its own is the first
     import deepspeed
 
+    return deepspeed
+
+
+def build_engine(objective: Objective[Any], settings: Optimisation, compute: TrainCompute) -> Any:
+    """A ``DeepSpeedEngine`` whose calls are averaged over workers and stepped by torch AdamW."""
+    deepspeed = import_deepspeed(compute.device)
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     # Its shared-memory op would be compiled for a minute; gloo gives the same numbers.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

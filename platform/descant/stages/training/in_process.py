@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from descant.core.errors import ConfigError
 from descant.stages.training.loop import STEPS, Outcome, train
-from descant.stages.training.memory import give_freed_memory_back
+from descant.stages.training.memory import give_memory_back
 from descant.stages.training.objective import Training
 from descant.stages.training.settings import TrainCompute
 from descant.stages.training.state import random_state, restore_random_state
@@ -61,4 +61,4 @@ def _borrowed_process(compute: TrainCompute) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         restore_random_state(state)
-        give_freed_memory_back()
+        give_memory_back()

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from descant.core.errors import Interrupted
 from descant.stages.training.checkpoints import Checkpoint, CheckpointManifest, Skipped, keep_only
-from descant.stages.training.engine import build_engine, full_state, gradient_norm
+from descant.stages.training.engine import build_engine, full_state, gradient_norm, import_deepspeed
 from descant.stages.training.export import tensor_digests
 from descant.stages.training.memory import PeakMemory, keep_freed_memory
 from descant.stages.training.objective import Training
@@ -55,6 +55,7 @@ def train(training: Training, report: Callable[[StepReport], None]) -> Outcome:
     """
     join_group(training.compute.device)
     keep_freed_memory()
+    import_deepspeed(training.compute.device)  # before memory is looked at
     memory = PeakMemory(training.compute.device)
     trainer = Trainer(training)
     try:

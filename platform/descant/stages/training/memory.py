@@ -18,14 +18,18 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**30)
 
 
-def give_freed_memory_back() -> None:
-    """Collect what nothing refers to, and return the blocks that are free to the system."""
+def give_memory_back() -> None:
+    """Collect what nothing refers to, and return what is free to the system and the GPU."""
     gc.collect()
+    _return_free_blocks()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def _return_free_blocks() -> None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
 
 
 class PeakMemory:
@@ -42,8 +46,8 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats()
             self.kind, self._start = "torch.cuda.max_memory_allocated", torch.cuda.memory_allocated()
             return
-        _import_libraries()  # the first training of a process would be charged for them
-        give_freed_memory_back()
+        _import_libraries()  # not to be counted as the memory of a process's first training
+        _return_free_blocks()
         self.kind = "VmHWM"
         try:
             Path("/proc/self/clear_refs").write_text("5")
@@ -59,7 +63,6 @@ class PeakMemory:
 
 
 def _import_libraries() -> None:
-    import deepspeed  # noqa: F401
     import peft  # noqa: F401
     import transformers  # noqa: F401
 
