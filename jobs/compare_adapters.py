@@ -59,6 +59,14 @@ class CompareAdapters(Comparison):
         measure = self._task(task).measure
         return measure, measure not in LOWER_IS_BETTER
 
+    def validated(self, task: str) -> Sequence[str]:
+        """As the task's trainings do."""
+        return self._task(task).validated
+
+    def quality(self, task: str) -> float | None:
+        """As the task asks for."""
+        return self._task(task).quality
+
     def base_name(self) -> str:
         """The bases of the tasks, each once."""
         return ", ".join(dict.fromkeys(task.base.title for task in self.on))

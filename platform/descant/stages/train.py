@@ -1,9 +1,8 @@
 """Fine-tune an encoder on training rows, on Ray Train with DeepSpeed."""
 
 import json
-import time
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from typing import ClassVar
 
 import pyarrow as pa
@@ -53,6 +52,7 @@ class Train(Stage):
         from descant.models.retriever import save_retriever
         from descant.stages.training.batches import BatchOrder
         from descant.stages.training.loop import STEPS as STEP_LOG
+        from descant.stages.training.measured import measured
         from descant.stages.training.retrieval import RetrieverTraining
         from descant.stages.training.train import run_training
 
@@ -75,17 +75,12 @@ class Train(Stage):
             bases=bases,
             vectors=tuple(map(embedded.path, embedded.names("vectors-"))) if embedded is not None else (),
         )
-        started = time.monotonic()
-
         tasks = [task for table in tables for task in table.column("task").to_pylist()]
         num_steps = BatchOrder(tasks, self.settings).num_steps
-
-        rates = []
 
         def report(figures: StepReport) -> None:
             context.progress(figures.step, num_steps, "steps", f"loss {figures.loss:.4f}")
             context.metrics(figures.metrics(), figures.step)
-            rates.append(figures.rows_per_second)
 
         result = run_training(training, report)
 
@@ -100,16 +95,8 @@ class Train(Stage):
             rows=result.num_steps,
             suffix=".jsonl",
         )
-        facts = {
-            "steps": result.num_steps,
-            "resumed_at": result.resumed_at,
-            "trainable_parameters": result.trainable_parameters,
-            "training_seconds": round(time.monotonic() - started, 1),
-            "rows_per_second": round(median(rates), 2),
-            "examples_per_row": round(
-                mean(n for table in tables for n in table.column("num_examples").to_pylist()), 2
-            ),
-        }
+        shown = mean(n for table in tables for n in table.column("num_examples").to_pylist())
+        facts = {**measured(result, self.settings, workplace), "examples_per_row": round(shown, 2)}
         return Outcome([RETRIEVER, STEPS], facts)
 
 

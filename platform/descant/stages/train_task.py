@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from descant.artifacts.commit import publish
@@ -47,15 +46,10 @@ class TrainTask(Stage):
     def run(self, context: StageContext) -> Outcome:
         """Publish ``model`` (see ``models.trained``) and ``steps`` (the figures of each step).
 
-        Facts: ``trainable_parameters`` of the method and ``head_parameters`` beside them; ``adapter_bytes``, the
-        weight files of the adapter on disk; ``tokens_per_second``, the median over steps, padding not counted;
-        ``training_seconds``, the sum over steps, so that loading, validation and saving do not count and a
-        resumed training has every step once; ``peak_memory_bytes`` of the worker that needed most, model
-        included, from its start to the last step, and what ``peak_memory_kind`` was read; ``cut_rows``, how
-        often a row was too long.
+        Facts: those of ``training.measured``, and ``cut_rows``, how often a row was too long.
         """
-        from descant.models.folders import ADAPTER
         from descant.stages.training.loop import STEPS as STEP_LOG
+        from descant.stages.training.measured import measured
         from descant.stages.training.train import run_training
 
         workplace = context.folder / WORKPLACE
@@ -77,21 +71,8 @@ class TrainTask(Stage):
             rows=result.num_steps,
             suffix=".jsonl",
         )
-        steps = read_steps(workplace / STEP_LOG)
-        rows = self.settings.global_batch
-        adapter = workplace / ADAPTER
-        facts: dict[str, Any] = {
-            "steps": result.num_steps,
-            "resumed_at": result.resumed_at,
-            "trainable_parameters": result.trainable_parameters - result.head_parameters,
-            "head_parameters": result.head_parameters,
-            "adapter_bytes": sum(path.stat().st_size for path in adapter.rglob("*.safetensors")),
-            "tokens_per_second": round(median(s.tokens * s.rows_per_second / rows for s in steps), 1),
-            "training_seconds": round(sum(rows / s.rows_per_second for s in steps), 3),
-            "peak_memory_bytes": result.peak_memory_bytes,
-            "peak_memory_kind": result.peak_memory_kind,
-            "cut_rows": sum(s.cut_rows for s in steps),
-        }
+        cut = sum(step.cut_rows for step in read_steps(workplace / STEP_LOG))
+        facts = {**measured(result, self.settings, workplace), "cut_rows": cut}
         return Outcome([MODEL, STEPS], facts)
 
     def _training(self, context: StageContext, data: Artifact, workplace: Path) -> "TaskTraining":

@@ -34,9 +34,10 @@ class Climb(Stage):
         if self.log:
             with open(self.log, "a") as stream:
                 stream.write(f"{self.height} {self.seed}\n")
-        for step in range(1, self.steps + 1):
+        steps = range(1, self.steps + 1)
+        for step in steps:
             time.sleep(self.seconds / self.steps)
-            context.metrics({VALIDATION: self.height * step / self.steps}, step)
+            context.metrics({f"{VALIDATION}height": self.height * step / self.steps}, step)
         if self.fail == "error":
             raise DataError("E-TEST", "the rows", "are not there", "Nothing was trained.")
         if self.fail == "nan":
@@ -46,7 +47,11 @@ class Climb(Stage):
         if self.fail == "die":
             os._exit(1)
         publish(context.folder, "height", lambda path: path.write_text(str(self.height)), rows=1)
-        return Outcome(["height"], {})
+        scores = [{"step": step, "validation": {"height": self.height * step / self.steps}} for step in steps]
+        publish(
+            context.folder, "steps", lambda path: path.write_text("\n".join(map(json.dumps, scores))), rows=1
+        )
+        return Outcome(["height", "steps"], {})
 
 
 class Measure(Stage):
@@ -83,6 +88,9 @@ class Climbing(Comparison):
 
     def measure(self, task: str) -> tuple[str, bool]:
         return "height", True
+
+    def validated(self, task: str) -> Sequence[str]:
+        return ("height",)
 
     def targets(
         self, task: str, method: str, setting: Setting, *, seed: int, phase: Phase

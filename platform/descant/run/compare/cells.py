@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from descant.artifacts.commit import write_durably
+from descant.artifacts.store import Artifact
 from descant.run.compare.space import Setting
 from descant.stages.base import Step
 
@@ -20,8 +21,9 @@ Status = Literal["finished", "stopped", "failed", "non-finite"]
 
 RECORDS = "records"
 """The folder of a study that holds them."""
-SCORE = "score"
-"""Name of the target whose facts hold the deciding measure."""
+TRAINED, SCORE, FORGETTING, DATA = "trained", "score", "forgetting", "data"
+"""Names of targets: the training, the evaluation whose facts hold the deciding measure, the probe of what the base
+could do before, and the rows."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,16 @@ class Record:
     """Why it failed or was stopped."""
     exit_code: int = 0
     """What a command that failed in this way would exit with."""
+
+
+def validations_of(training: Artifact, measure: str) -> list[Point]:
+    """What a training's step log says of ``measure`` on the validation rows; nothing where it was not validated."""
+    lines = [json.loads(line) for line in training.path("steps").read_text("utf-8").splitlines()]
+    return [
+        Point(int(line["step"]), float(line["validation"][measure]))
+        for line in lines
+        if measure in line.get("validation", {})
+    ]
 
 
 def write_record(folder: Path, record: Record) -> None:

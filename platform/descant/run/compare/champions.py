@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from descant.artifacts.manifest import address_of
 from descant.artifacts.store import Artifact, Store
 from descant.evaluators.statistics import bootstrap_interval, paired_test
 from descant.evaluators.study import FinalRun, Study, StudyTask
 from descant.evaluators.study_statistics import task_result
-from descant.run.compare.cells import SCORE
-from descant.run.compare.gather import DATA, TRAINED
+from descant.run.compare.cells import DATA, SCORE, TRAINED
 from descant.run.gate import Evidence
 from descant.run.job import Recipe, Results
+from descant.run.lineage import study_lineage, task_model_name
 from descant.run.registry import register
-from descant.run.tracking import JobRun
+from descant.run.runs import JobRun
 from descant.stages.prepare_task import task_rows
 
 STAGE, VERSION = "register", 1
@@ -54,7 +53,7 @@ def unregistered(study: Study, store: Store) -> list[Champion]:
         if best is None:
             continue
         entry = next(entry for entry in study.of_task(task.name) if entry.method == best.method)
-        champion = Champion(f"{study.name}-{task.name}", task, best.method, entry.finals[0])
+        champion = Champion(task_model_name(study.name, task.name), task, best.method, entry.finals[0])
         if store.find(STAGE, champion.fingerprint) is None:
             found.append(champion)
     return found
@@ -89,17 +88,20 @@ def register_champions(
 
 
 def _lineage(champion: Champion, recipe: Recipe, study: Artifact, data: Artifact) -> dict[str, str]:
-    settings: Mapping[str, Any] = champion.run.setting
+    made_of = study_lineage(
+        study.address,
+        champion.task.name,
+        champion.method,
+        champion.run.setting,
+        [champion.run.seed],
+        {part.name: part.sha256 for part in data.manifest.parts},
+    )
     return {
+        **made_of,
         "recipe": str(recipe.path),
         "recipe_sha256": recipe.digest,
         "job": recipe.job_name,
-        "study": study.address,
-        "method": champion.method,
-        "seed": str(champion.run.seed),
-        **{f"setting.{name}": str(value) for name, value in settings.items()},
         "data": data.address,
-        "data_digest": data.manifest.digest,
         "evaluation": champion.run.links[SCORE],
         "split": "test",
     }

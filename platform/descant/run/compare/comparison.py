@@ -75,6 +75,13 @@ class Comparison(Job):
             for setting in corners(space):
                 for task in self.tasks():
                     self.check_setting(task, method, setting)
+        for task in self.tasks():
+            measure, _ = self.measure(task)
+            if self.scheduler != "none" and measure not in self.validated(task):
+                raise ValueError(
+                    f"scheduler {self.scheduler} cannot see {measure} of {task}: trainings report "
+                    f"{', '.join(self.validated(task)) or 'no score'} on validation rows"
+                )
         return self
 
     def steps(self) -> Mapping[str, Step]:
@@ -108,6 +115,10 @@ class Comparison(Job):
         """The deciding measure of a task, and whether higher is better."""
         raise TypeError(f"{type(self).__name__} has no measures")
 
+    def validated(self, task: str) -> Sequence[str]:
+        """Measures that trainings report on validation rows."""
+        return ()
+
     def base_targets(self, task: str) -> Mapping[str, Step]:
         """What is asked of the untrained base: ``score`` where it can do the task; and ``data``, what is scored on."""
         raise TypeError(f"{type(self).__name__} has no tasks")
@@ -115,6 +126,10 @@ class Comparison(Job):
     def declared_parameters(self, task: str, method: str, setting: Setting) -> int:
         """How many parameters train by the method's formula, heads left out."""
         raise TypeError(f"{type(self).__name__} has no methods")
+
+    def quality(self, task: str) -> float | None:
+        """The validation score whose time is told for each method; None where none is asked for."""
+        return None
 
     def base_name(self) -> str:
         """The base model, for people."""

@@ -10,7 +10,8 @@ from descant.artifacts.provenance import provenance
 from descant.artifacts.store import Artifact, Store
 from descant.core.errors import IntegrityError
 from descant.evaluators import study as values
-from descant.run.compare.cells import SCORE, Record
+from descant.evaluators.study_statistics import seconds_to_quality
+from descant.run.compare.cells import DATA, FORGETTING, SCORE, TRAINED, Record, validations_of
 from descant.run.compare.comparison import Comparison
 from descant.run.compare.study import Name, Phases
 from descant.run.job import Results
@@ -18,8 +19,6 @@ from descant.stages.evaluate import evaluation_of
 from descant.stages.evaluate_task import scores_by_id
 from descant.stages.fetch import judgements_of
 
-TRAINED, FORGETTING, DATA = "trained", "forgetting", "data"
-"""Names of targets beside ``score``: the training, the probe of what the base could do before, and the rows."""
 UNSTABLE = ("argv", "host")
 """Of the provenance: what differs when the same command goes on after a kill."""
 
@@ -89,7 +88,7 @@ def _trial(record: Record) -> values.Trial:
 def _final(job: Comparison, record: Record, store: Store) -> values.FinalRun:
     made = {name: _found(address, store) for name, address in record.addresses.items()}
     trained, scored = made[TRAINED].manifest.facts, made[SCORE]
-    measure, _ = job.measure(record.task)
+    measure, higher = job.measure(record.task)
     return values.FinalRun(
         seed=record.seed,
         setting=_plain(record.setting),
@@ -101,11 +100,21 @@ def _final(job: Comparison, record: Record, store: Store) -> values.FinalRun:
         peak_memory_bytes=trained["peak_memory_bytes"],
         tokens_per_second=trained["tokens_per_second"],
         training_seconds=trained["training_seconds"],
-        seconds_to_quality=None,
+        seconds_to_quality=_seconds_to(job.quality(record.task), made[TRAINED], measure, higher),
         curve=tuple(values.CurvePoint(step, loss) for step, loss in _losses(made[TRAINED])),
         forgetting=_bits_per_byte(made.get(FORGETTING)),
         links=dict(record.addresses),
     )
+
+
+def _seconds_to(
+    target: float | None, training: Artifact, measure: str, higher_is_better: bool
+) -> float | None:
+    curve = [values.CurvePoint(point.step, point.score) for point in validations_of(training, measure)]
+    if target is None or not curve:
+        return None
+    seconds = training.manifest.facts["training_seconds"]
+    return seconds_to_quality(curve, target, training_seconds=seconds, higher_is_better=higher_is_better)
 
 
 def scores_by_example(evaluation: Artifact, measure: str) -> dict[str, float]:

@@ -20,13 +20,14 @@ from descant.core.errors import (
     ResourceError,
 )
 from descant.core.fingerprint import canonical
-from descant.evaluators.study import Study, from_json, to_json
+from descant.evaluators.study import Study, from_json
 from descant.run.cluster import ray_session
 from descant.run.compare.cells import RECORDS, Cell, Phase, Point, Record
 from descant.run.compare.champions import register_champions, unregistered
 from descant.run.compare.comparison import Comparison, cells_line
 from descant.run.compare.gather import gather
 from descant.run.compare.study import Name, Phases, run_phases
+from descant.run.compare.table import study_table
 from descant.run.compare.tracked import TrackedStudy
 from descant.run.compare.tuning import Listener
 from descant.run.execute import execute, stoppable
@@ -36,7 +37,8 @@ from descant.run.plan import Plan, make_plan
 from descant.run.profile import Profile, load_profile
 from descant.run.progress import Display
 from descant.run.quiet import noise_in
-from descant.run.tracking import JobRun, Tracker, send_spooled
+from descant.run.runs import JobRun
+from descant.run.tracking import Tracker, send_spooled
 from descant.stages.study_report import write_study_report
 from descant.stages.study_report_table import study_terminal_table
 
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 STAGE, VERSION = "study", 1
-STUDY, REPORT = "study", "report"
+STUDY, TABLE = "study", "table.tsv"
 LABELS: Mapping[Phase, str] = {"tuning": "tune every method", "final": "train the best settings"}
 _ERRORS = {
     cls.exit_code: cls
@@ -109,13 +111,13 @@ def compare(
     study = _study(artifact)
     console.print()
     console.print(study_terminal_table(study))
-    console.print(f"\nreport      {artifact.path(REPORT) / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(f"\nreport      {artifact.path(STUDY) / 'report.html'}", highlight=False, soft_wrap=True)
     say_where(console, spooled)
     return study
 
 
 def _study(artifact: Artifact) -> Study:
-    return from_json(artifact.path(STUDY).read_bytes())
+    return from_json((artifact.path(STUDY) / "study.json").read_bytes())
 
 
 def study_address(job: Comparison, plan: Plan) -> tuple[str, dict[str, str]]:
@@ -127,7 +129,7 @@ def study_address(job: Comparison, plan: Plan) -> tuple[str, dict[str, str]]:
 def _made(
     job: Comparison, draft: Draft, results: Results, tracked: JobRun, *, profile: Profile, display: Display
 ) -> Artifact:
-    """Run the cells, and publish ``study``, ``report`` and ``records``."""
+    """Run the cells, and publish ``study``: what they measured, its report, its table and the records."""
     runs = TrackedStudy(tracked, results.store)
 
     @contextlib.contextmanager
@@ -138,14 +140,14 @@ def _made(
     phases = run_phases(job, draft.folder, store=results.store, profile=profile, listening=listening)
     _refuse_all_failed(job, phases)
     study = gather(job, phases, results)
-    publish(draft.folder, STUDY, lambda path: path.write_bytes(to_json(study)), rows=0, suffix=".json")
-    publish(draft.folder, REPORT, lambda path: write_study_report(study, path), rows=0)
-    publish(draft.folder, RECORDS, lambda path: _copied(draft.folder / RECORDS, path), rows=0)
-    return draft.finish([STUDY, REPORT, RECORDS], {"entries": len(study.entries)})
 
+    def write(folder: Path) -> None:
+        write_study_report(study, folder)
+        (folder / TABLE).write_text(study_table(study), "utf-8")
+        shutil.copytree(draft.folder / RECORDS, folder / RECORDS)
 
-def _copied(source: Path, target: Path) -> None:
-    shutil.copytree(source, target)
+    publish(draft.folder, STUDY, write, rows=0)  # as one: a study that is gathered again may have other times
+    return draft.finish([STUDY], {"entries": len(study.entries)})
 
 
 @contextlib.contextmanager

@@ -89,6 +89,14 @@ class ComparedTask(Spec):
     ) -> Mapping[str, Step]:
         """``trained`` and ``score`` of a training with these values; ``seed`` draws rows, not the training."""
 
+    quality: float | None = None
+    """A validation score of the deciding measure: how long each method trains until it is there is reported."""
+
+    @property
+    def validated(self) -> tuple[str, ...]:
+        """Measures that its trainings report on validation rows."""
+        return ()
+
     def num_steps(self) -> int:
         """Of each training; fewer where the data has fewer rows."""
         steps = max(1, self.rows.train // self.training.global_batch) * self.training.num_train_epochs
@@ -184,6 +192,11 @@ class LabelTask(PreparedTask):
     """The base and what the head reads of it."""
 
     @property
+    def validated(self) -> tuple[str, ...]:
+        """The share of right classes."""
+        return ("accuracy",)
+
+    @property
     def model(self) -> ClassifierSpec:
         """The classifier."""
         return self.classifier
@@ -202,6 +215,11 @@ class TextTask(PreparedTask):
     """The base."""
     decode: Decoding | None = None
     """How answers are generated, where the task is scored by generation."""
+
+    @property
+    def validated(self) -> tuple[str, ...]:
+        """Bits per byte of the responses; by likelihood also the share of right choices."""
+        return ("bits_per_byte", "accuracy") if self.decode is None else ("bits_per_byte",)
 
     @property
     def model(self) -> CausalSpec:

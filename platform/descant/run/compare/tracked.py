@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping
 
 from descant.artifacts.store import Store
-from descant.run.compare.cells import SCORE, Cell, Point, Record
-from descant.run.compare.gather import TRAINED
+from descant.run.compare.cells import SCORE, TRAINED, Cell, Point, Record
 from descant.run.compare.study import Name
 from descant.run.compare.tuning import Listener
-from descant.run.tracking import JobRun, Run, Status
+from descant.run.runs import JobRun, Run, Status
 
 _CLOSED: Mapping[str, Status] = {
     "finished": "FINISHED",

@@ -9,13 +9,13 @@ from typing import Any
 
 from descant.artifacts.store import Artifact, Store
 from descant.core.errors import BusyError, DescantError, Interrupted, NumericsError
-from descant.run.compare.cells import SCORE, Cell
+from descant.run.compare.cells import SCORE, TRAINED, Cell, validations_of
 from descant.run.profile import Profile
 from descant.stages.base import Metrics, StageContext, Step, in_order, silent
 
 POLL_SECONDS = 0.2
-VALIDATION = "validation"
-"""Name under which a training reports the deciding measure on its validation rows."""
+VALIDATION = "validation_"
+"""In front of a measure's name: what a training reports of it on its validation rows."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -29,12 +29,13 @@ def run_cell(cell: Cell, store: Store, profile: Profile, report: Report) -> dict
     started = time.monotonic()
     made: dict[str, Artifact] = {}
     seen = 0
+    watched = f"{VALIDATION}{cell.measure}"
 
     def metrics(values: Mapping[str, float], step: int) -> None:
         nonlocal seen
-        if VALIDATION in values:
+        if watched in values:
             seen += 1
-            report({"score": values[VALIDATION], "step": step, "validation": seen})
+            report({"score": values[watched], "step": step, "validation": seen})
 
     def ended(status: str, score: float | None = None, cause: str = "", exit_code: int = 0) -> dict[str, Any]:
         addresses = {
@@ -54,6 +55,11 @@ def run_cell(cell: Cell, store: Store, profile: Profile, report: Report) -> dict
     try:
         for step in in_order(cell.targets.values()):
             made[step.fingerprint] = make(step, made, store, profile, metrics)
+            if (
+                step is cell.targets.get(TRAINED) and not seen
+            ):  # it was there before: another cell, or before a kill
+                for point in validations_of(made[step.fingerprint], cell.measure):
+                    metrics({watched: point.score}, point.step)
     except Interrupted:
         raise
     except NumericsError as error:
