@@ -88,9 +88,7 @@ class CompareAdapters(Comparison):
 
     def declared_parameters(self, task: str, method: str, setting: Setting) -> int:
         """From the shapes of the base alone."""
-        from descant.models.load import skeleton
-
-        found: int = self._values(method, setting)["method"].num_parameters(skeleton(self._task(task).base))
+        found: int = self._values(method, setting)["method"].num_parameters(self._task(task).skeleton())
         return found
 
     @model_validator(mode="after")

@@ -130,19 +130,33 @@ def _dtype(precision: Precision, device: str) -> "torch.dtype":
 
 def skeleton(reference: AnyModel) -> "PreTrainedModel":
     """The architecture without its weights, on the meta device; raises what ``reference.check()`` raises."""
+    bare = _bare(reference, "AutoModel")
+    _drop_pooler(bare)
+    return bare
+
+
+def causal_skeleton(reference: AnyModel) -> "PreTrainedModel":
+    """As ``skeleton``, with the output head of a causal language model."""
+    return _bare(reference, "AutoModelForCausalLM")
+
+
+def _bare(reference: AnyModel, factory: str) -> "PreTrainedModel":
     import torch
-    from transformers import AutoConfig, AutoModel
+    import transformers
 
     reference.check()
     convert_if_missing(reference)
     model: Any
     if isinstance(reference, StoredModel):
-        config = AutoConfig.from_pretrained(reference.locate(), **_LOCAL)
+        config = transformers.AutoConfig.from_pretrained(reference.locate(), **_LOCAL)
         with torch.device("meta"), _quiet():
-            model = AutoModel.from_config(config)
+            model = getattr(transformers, factory).from_config(config)
     else:
-        model = tiny_model(reference.architecture, reference.seed, vocab_size=8)
-    _drop_pooler(model)
+        is_image = reference.architecture == "vit"
+        vocab_size = 8 if is_image else len(tiny_tokenizer(reference.architecture))
+        model = tiny_model(
+            reference.architecture, reference.seed, vocab_size=vocab_size, causal=factory != "AutoModel"
+        )
     bare: PreTrainedModel = model.to("meta")
     return bare
 

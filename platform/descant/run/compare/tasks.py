@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -39,6 +39,9 @@ from descant.stages.train_task import TrainTask
 from descant.stages.training.settings import Schedule, TaskTrainSettings, TrainSettings
 from descant.tasks import AnyTask
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 class Rows(Spec):
     """How many rows of a task are used, drawn by a hash of their ids."""
@@ -58,6 +61,8 @@ class ComparedTask(Spec):
     """How much of the data is used."""
     training: Schedule
     """How long trainings are, the same for all methods; their settings may lie in a search space too."""
+    quality: float | None = None
+    """A validation score of the deciding measure: how long each method trains until it is there is reported."""
 
     @property
     @abstractmethod
@@ -89,8 +94,11 @@ class ComparedTask(Spec):
     ) -> Mapping[str, Step]:
         """``trained`` and ``score`` of a training with these values; ``seed`` draws rows, not the training."""
 
-    quality: float | None = None
-    """A validation score of the deciding measure: how long each method trains until it is there is reported."""
+    def skeleton(self) -> PreTrainedModel:
+        """The base without its weights, as methods are attached to it."""
+        from descant.models.load import skeleton
+
+        return skeleton(self.base)
 
     @property
     def validated(self) -> tuple[str, ...]:
@@ -225,6 +233,12 @@ class TextTask(PreparedTask):
     def model(self) -> CausalSpec:
         """The language model."""
         return self.causal
+
+    def skeleton(self) -> PreTrainedModel:
+        """With its output head."""
+        from descant.models.load import causal_skeleton
+
+        return causal_skeleton(self.base)
 
     @property
     def decoding(self) -> Decoding | None:
