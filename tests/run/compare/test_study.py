@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from descant.artifacts.store import Store
+from descant.core.errors import DataError, NumericsError
 from descant.run.compare.cells import Cell, Phase, Point, Record
-from descant.run.compare.study import Phases, run_phases
+from descant.run.compare.study import Phases, refuse_all_failed, run_phases
 from descant.run.compare.tuning import Listener
 from descant.run.profile import Profile, TrialCompute
 from tests.run.compare.climbing import Climbing
@@ -134,6 +135,15 @@ def test_a_method_that_fails_is_named_with_its_cause_and_others_finish(
     assert ("hill", "high") not in phases.finals
     assert [record.status for record in phases.tuning["hill", "low"]] == ["finished"] * 2
     assert len(phases.finals["hill", "low"]) == 1
+
+
+@pytest.mark.parametrize(("how", "error"), [("error", DataError), ("nan", NumericsError)])
+def test_when_every_method_fails_the_command_fails_as_the_first(
+    tmp_path: Path, how: str, error: type[Exception]
+) -> None:
+    phases, _, _ = study(tmp_path, fails={"high": how, "low": how}, budget={"trials": 1})
+    with pytest.raises(error, match="no method has a final run; the first that failed: hill, low"):
+        refuse_all_failed("hills", phases)
 
 
 def test_a_missing_measure_fails_the_trial(tmp_path: Path) -> None:

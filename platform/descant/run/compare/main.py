@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING
 from descant.artifacts.commit import publish
 from descant.artifacts.manifest import address_of
 from descant.artifacts.store import Artifact, Draft, Store
-from descant.core.errors import (
-    ConfigError,
-    DataError,
-    DependencyError,
-    IntegrityError,
-    NumericsError,
-    ResourceError,
-)
+from descant.core.errors import ConfigError
 from descant.core.fingerprint import canonical
 from descant.evaluators.study import Study, from_json
 from descant.run.cluster import ray_session
@@ -26,7 +19,7 @@ from descant.run.compare.cells import RECORDS, Cell, Phase, Point, Record
 from descant.run.compare.champions import register_champions, unregistered
 from descant.run.compare.comparison import Comparison, cells_line
 from descant.run.compare.gather import gather
-from descant.run.compare.study import Name, Phases, run_phases
+from descant.run.compare.study import Name, refuse_all_failed, run_phases
 from descant.run.compare.table import study_table
 from descant.run.compare.tracked import TrackedStudy
 from descant.run.compare.tuning import Listener
@@ -48,10 +41,6 @@ if TYPE_CHECKING:
 STAGE, VERSION = "study", 1
 STUDY, TABLE = "study", "table.tsv"
 LABELS: Mapping[Phase, str] = {"tuning": "tune every method", "final": "train the best settings"}
-_ERRORS = {
-    cls.exit_code: cls
-    for cls in (ConfigError, DataError, ResourceError, IntegrityError, DependencyError, NumericsError)
-}
 
 
 def compare(
@@ -138,7 +127,7 @@ def _made(
             yield shown + runs.listener(chosen)
 
     phases = run_phases(job, draft.folder, store=results.store, profile=profile, listening=listening)
-    _refuse_all_failed(job, phases)
+    refuse_all_failed(job.name, phases)
     study = gather(job, phases, results)
 
     def write(folder: Path) -> None:
@@ -178,17 +167,3 @@ def _shown(job: Comparison, phase: Phase, display: Display) -> Iterator[Listener
             )
 
         yield Listener(began, validated, ended)
-
-
-def _refuse_all_failed(job: Comparison, phases: Phases) -> None:
-    """Raise as the first cell that failed did, where nothing was left to compare."""
-    if any(record.status == "finished" for records in phases.finals.values() for record in records):
-        return
-    records = [r for found in (phases.tuning, phases.finals) for rs in found.values() for r in rs]
-    failed = next((record for record in records if record.status in ("failed", "non-finite")), records[0])
-    raise _ERRORS.get(failed.exit_code, NumericsError)(
-        "E-CMP-FAILED",
-        f"study {job.name}",
-        f"no method has a final run; the first that failed: {failed.task}, {failed.method}: {failed.cause}",
-        "Nothing was compared; what was finished is kept. Mend the cause and run the same command.",
-    )

@@ -8,6 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from descant.artifacts.store import Store
+from descant.core.errors import (
+    ConfigError,
+    DataError,
+    DependencyError,
+    IntegrityError,
+    NumericsError,
+    ResourceError,
+)
 from descant.run.compare.cells import Cell, Phase, Record, read_records
 from descant.run.compare.comparison import Budget, Comparison, Scheduler
 from descant.run.compare.search import ask
@@ -16,6 +24,11 @@ from descant.run.profile import Profile
 
 Name = tuple[str, str]
 """A task and a method."""
+
+_ERRORS = {
+    cls.exit_code: cls
+    for cls in (ConfigError, DataError, ResourceError, IntegrityError, DependencyError, NumericsError)
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,20 @@ def run_phases(
     return Phases(
         tuning={group.name: in_order(group.records) for group in tuned},
         finals={group.name: in_order(group.records) for group in scored},
+    )
+
+
+def refuse_all_failed(name: str, phases: Phases) -> None:
+    """Raise as the first cell that failed did, where nothing was left to compare."""
+    if any(record.status == "finished" for records in phases.finals.values() for record in records):
+        return
+    records = [r for found in (phases.tuning, phases.finals) for rs in found.values() for r in rs]
+    failed = next((record for record in records if record.status in ("failed", "non-finite")), records[0])
+    raise _ERRORS.get(failed.exit_code, NumericsError)(
+        "E-CMP-FAILED",
+        f"study {name}",
+        f"no method has a final run; the first that failed: {failed.task}, {failed.method}: {failed.cause}",
+        "Nothing was compared; what was finished is kept. Mend the cause and run the same command.",
     )
 
 
