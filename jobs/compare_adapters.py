@@ -15,9 +15,10 @@ from pydantic import Field, TypeAdapter, model_validator
 from descant.adapters import AnyMethod
 from descant.core.spec import Spec
 from descant.run.compare.cells import Phase, slug
+from descant.run.compare.compared import ComparedTask
 from descant.run.compare.comparison import Comparison
 from descant.run.compare.space import Axis, Setting
-from descant.run.compare.tasks import AnyComparedTask, ComparedTask
+from descant.run.compare.tasks import AnyComparedTask
 from descant.stages.base import Step
 from descant.tasks import LOWER_IS_BETTER
 

@@ -63,19 +63,24 @@ def plan(
     recipe: RecipePath, set_: Settings = None, compute: ComputePath = None, store: StorePath = None
 ) -> None:
     """Show every step of a recipe, its address and whether it is done. Starts nothing."""
-    from descant.run.compare.comparison import Comparison, cells_line
+    from descant.run.compare.comparison import Comparison, cells_line, check_cells
     from descant.run.job import load_recipe
     from descant.run.plan import make_plan, plan_table
     from descant.run.profile import load_profile
 
     loaded = load_recipe(recipe, set_ or ())
-    planned = make_plan(loaded.job, _store(store), load_profile(compute))
+    profile = load_profile(compute)
+    planned = make_plan(loaded.job, _store(store), profile)
+    if isinstance(loaded.job, Comparison):
+        check_cells(loaded.job, profile)
     console = _console()
     console.print(plan_table(planned))
     missing = len(planned.missing)
     if isinstance(loaded.job, Comparison):
         console.print(
-            f"\nthen {cells_line(loaded.job)}: [bold]descant compare {recipe}[/bold]", highlight=False
+            f"\nthen {cells_line(loaded.job)}: [bold]descant compare {recipe}[/bold]",
+            highlight=False,
+            soft_wrap=True,
         )
         return
     console.print(

@@ -136,7 +136,7 @@ class Study:
     scheduler: str
     """What stops trials early: ``asha``, or ``none``."""
     search: str
-    """What chooses settings: ``random``, ``tpe``."""
+    """What chooses settings: ``random``, ``optuna``."""
     provenance: Mapping[str, str]
     """By name: commit, versions, recipe, machine."""
 

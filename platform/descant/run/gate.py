@@ -46,6 +46,8 @@ class Evidence:
     """The base model's score for the same examples."""
     intervals: Mapping[str, tuple[float, float, float]]
     """By measure: the mean and both ends of its 95 % interval."""
+    higher_is_better: bool = True
+    """Which way the measure points."""
 
     def __post_init__(self) -> None:
         for example_id, score in [*self.scores.items(), *self.base_scores.items()]:
@@ -70,7 +72,9 @@ def judge(
     """
     champions = [v for v in versions_of(connection, version.name) if CHAMPION in v.aliases]
     if not champions:
-        found = _compared(evidence.scores, evidence.base_scores, paired_test)
+        found = paired_test(
+            *gains(evidence.scores, evidence.base_scores, higher_is_better=evidence.higher_is_better)
+        )
         return found.better, f"against the base: {found}"
     champion = champions[0]
     if champion.number == version.number:
@@ -81,7 +85,7 @@ def judge(
             False,
             f"not compared: version {champion.number} was judged by {theirs.measure} on another task",
         )
-    found = _compared(evidence.scores, theirs.scores, paired_test)
+    found = paired_test(*gains(evidence.scores, theirs.scores, higher_is_better=evidence.higher_is_better))
     return found.better, f"against version {champion.number}: {found}"
 
 
@@ -117,5 +121,9 @@ def in_order(mine: Mapping[str, float], theirs: Mapping[str, float]) -> tuple[li
     return [mine[i] for i in order], [theirs[i] for i in order]
 
 
-def _compared(mine: Mapping[str, float], theirs: Mapping[str, float], paired_test: PairedTest) -> Comparison:
-    return paired_test(*in_order(mine, theirs))
+def gains(
+    mine: Mapping[str, float], theirs: Mapping[str, float], *, higher_is_better: bool
+) -> tuple[list[float], list[float]]:
+    """As ``in_order``, so that higher is better: losses change their sign."""
+    one, other = in_order(mine, theirs)
+    return (one, other) if higher_is_better else ([-score for score in one], [-score for score in other])

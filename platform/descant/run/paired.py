@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from descant.artifacts.store import Store
 from descant.core.errors import DataError
 from descant.evaluators.statistics import PairedDifference, paired_test
-from descant.run.gate import in_order, registered_evidence
+from descant.run.gate import gains, in_order, registered_evidence
 from descant.run.registry import connected
 from descant.run.versions import Version, find_version
 
@@ -44,13 +44,14 @@ def compare(first: str, second: str, store: Store) -> Pairing:
                 "Scores of different tasks or measures say nothing about each other. Evaluate both alike.",
             )
     mine, theirs = in_order(one.scores, other.scores)
+    better = gains(one.scores, other.scores, higher_is_better=one.higher_is_better)
     return Pairing(
         first=versions[0],
         second=versions[1],
         measure=one.measure,
         means=(_mean(mine), _mean(theirs)),
         num_examples=len(mine),
-        difference=paired_test(mine, theirs),
+        difference=paired_test(*better),
     )
 
 

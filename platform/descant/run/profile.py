@@ -24,7 +24,7 @@ class RayCompute(Compute):
 
 
 class TrialCompute(Compute):
-    """What one trial of a comparison reserves on the cluster."""
+    """What one trial of a comparison reserves on the cluster; its stages run inside its process."""
 
     cpus: float = Field(1, gt=0)
     """Logical CPUs of a trial, and threads of its numerical libraries."""
@@ -32,8 +32,6 @@ class TrialCompute(Compute):
     """GPUs of a trial; a fraction shares one device."""
     most_at_once: int | None = Field(None, ge=1)
     """Trials at the same time; as many as the cluster holds if left out."""
-    in_process: bool = True
-    """Whether a trial's stages run inside its own process; else each is spread as its section here says."""
 
 
 class Profile(Compute):
@@ -61,6 +59,19 @@ class Profile(Compute):
     """Fine-tuning on a task."""
     trial: TrialCompute = TrialCompute()
     """A trial of a comparison."""
+
+    def of_trial(self) -> "Profile":
+        """The profile inside a trial: its stages run in its own process, with what the trial reserves."""
+        sections: dict[str, Any] = {}
+        for name, section in self.model_dump().items():
+            if name in ("train", "train_task"):
+                gpus = min(1.0, self.trial.gpus)
+                own = {"workers": 0, "cpus_per_worker": self.trial.cpus, "gpus_per_worker": gpus}
+                sections[name] = section | own
+            elif isinstance(section, dict) and "workers" in section:
+                threads = max(1, int(self.trial.cpus))
+                sections[name] = section | {"workers": 0, "gpus": self.trial.gpus, "threads": threads}
+        return self.overridden(sections)
 
     def for_stage(self, stage: Stage) -> Compute:
         """The section of a stage; a plain ``Compute`` for stages that run in the driver."""

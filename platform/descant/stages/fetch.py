@@ -130,18 +130,21 @@ class Fetch(Stage):
         """The judgements of each split, training without what is set apart and that as a split of its own."""
         if set_apart and VALIDATION in self.source.splits():
             raise DataError(
-                "E-DATA-SPLIT", VALIDATION, "is a split of the data already", "Leave validation_queries out."
+                "E-DATA-SPLIT",
+                VALIDATION,
+                "is a split of the data already",
+                "Nothing was fetched. Leave validation_queries out.",
             )
 
-        def belongs(row: Judgement | Rejected, wanted: bool) -> bool:
-            return (isinstance(row, Judgement) and row.query_id in set_apart) == wanted
+        def is_set_apart(row: Judgement | Rejected) -> bool:
+            return isinstance(row, Judgement) and row.query_id in set_apart
 
         for split in self.source.splits():
             if split != TRAIN or not set_apart:
                 yield split, self.source.judgements(split)
                 continue
-            yield split, (row for row in self.source.judgements(split) if belongs(row, wanted=False))
-            yield VALIDATION, (row for row in self.source.judgements(split) if belongs(row, wanted=True))
+            yield split, (row for row in self.source.judgements(split) if not is_set_apart(row))
+            yield VALIDATION, (row for row in self.source.judgements(split) if is_set_apart(row))
 
     def _leakage(self, asked: dict[str, set[str]], texts: dict[str, str]) -> dict[str, Any]:
         """Training queries that are also test queries, by id or by text."""

@@ -21,11 +21,10 @@ SPACE = {
 class Ended:
     setting: Setting
     score: float | None
+    status: str = "finished"
 
 
-def asked(
-    search: Any, number: int, tried: list[Ended], *, seed: int = 1, higher: bool = True
-) -> Setting | None:
+def asked(search: Any, number: int, tried: list[Ended], *, seed: int = 1, higher: bool = True) -> Setting:
     return ask(search, SPACE, number, tried, seed=seed, higher_is_better=higher)
 
 
@@ -71,7 +70,7 @@ def test_optuna_gives_the_same_setting_for_the_same_history_and_follows_what_was
     ]
     assert asked("optuna", 30, history) == asked("optuna", 30, history)
     found = [asked("optuna", number, history) for number in range(30, 50)]
-    distance = [abs(np.log10(float(str(s["learning_rate"]))) + 2) for s in found if s is not None]
+    distance = [abs(np.log10(float(str(s["learning_rate"]))) + 2) for s in found]
     drawn = [-float(str(trial.score)) for trial in history]
     assert np.mean(distance) < 0.6 * np.mean(drawn)
 
@@ -81,13 +80,11 @@ def test_optuna_takes_failed_trials_and_looks_the_other_way_for_losses() -> None
         Ended({"learning_rate": rate, "method.r": 4, "share": 0.5}, rate)
         for rate in np.geomspace(1e-4, 1e-1, 20)
     ]
-    history.append(Ended({"learning_rate": 1e-3, "method.r": 16, "share": 0.5}, None))
+    history.append(Ended({"learning_rate": 1e-3, "method.r": 16, "share": 0.5}, None, "failed"))
+    history.append(Ended({"learning_rate": 2e-3, "method.r": 16, "share": 0.5}, 0.1, "stopped"))
     low, high = (
         np.mean(
-            [
-                float(str((asked("optuna", n, history, higher=higher) or {})["learning_rate"]))
-                for n in range(21, 41)
-            ]
+            [float(str(asked("optuna", n, history, higher=higher)["learning_rate"])) for n in range(21, 41)]
         )
         for higher in (False, True)
     )
@@ -96,9 +93,8 @@ def test_optuna_takes_failed_trials_and_looks_the_other_way_for_losses() -> None
 
 def test_grid_holds_every_combination_once_and_ends() -> None:
     space = {"a": Axis(choice=(1, 2)), "b": Axis(choice=("x", "y", "z"))}
-    settings = [ask("grid", space, number, [], seed=0, higher_is_better=True) for number in range(7)]
-    assert settings[6] is None
-    assert {(s["a"], s["b"]) for s in settings if s is not None} == {(a, b) for a in (1, 2) for b in "xyz"}
+    settings = [ask("grid", space, number, [], seed=0, higher_is_better=True) for number in range(6)]
+    assert {(s["a"], s["b"]) for s in settings} == {(a, b) for a in (1, 2) for b in "xyz"}
     with pytest.raises(ValueError, match="is a range, and a grid needs choices"):
         grid(SPACE)
 

@@ -72,6 +72,7 @@ class Record:
     """The deciding measure; for a stopped trial the last one it had."""
     curve: tuple[Point, ...]
     seconds: float
+    """Of training, or until it failed or was stopped."""
     addresses: Mapping[str, str]
     """``stage/fingerprint`` of each target that was made."""
     cause: str = ""

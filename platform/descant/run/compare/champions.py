@@ -117,6 +117,7 @@ def _evidence(champion: Champion, data: Artifact) -> Evidence:
         scores=scores,
         base_scores=task.base_scores if task.base_scores is not None else _commonest_class(data),
         intervals={task.measure: (mean, interval.low, interval.high)},
+        higher_is_better=task.higher_is_better,
     )
 
 

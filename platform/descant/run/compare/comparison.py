@@ -1,6 +1,6 @@
 """A comparison as a job: candidates with their search spaces, budget, seeds; subclasses say what a cell's steps are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,6 +10,7 @@ from descant.run.compare.cells import Cell, Phase
 from descant.run.compare.search import Search
 from descant.run.compare.space import Axis, Setting, corners, grid
 from descant.run.job import Job
+from descant.run.profile import Profile
 from descant.stages.base import Step, in_order
 
 Scheduler = Literal["none", "asha", "median"]
@@ -17,6 +18,11 @@ Scheduler = Literal["none", "asha", "median"]
 
 TRAININGS = ("train", "train_task")
 """Stages whose results, and all that is made of them, belong to one cell."""
+
+
+FIXED = frozenset({"seed", "validate_every", "method"})
+LENGTHS = frozenset({"num_train_epochs", "max_steps", "global_batch"})
+"""Settings that are no axes: never, and under a scheduler."""
 
 
 class Budget(Spec):
@@ -67,11 +73,17 @@ class Comparison(Job):
         for method, space in self.spaces().items():
             if self.search == "grid":
                 size = len(grid(space))
-                if self.budget.trials is None or size > self.budget.trials:
+                if size != self.budget.trials:
                     raise ValueError(
                         f"the grid of {method} has {size} settings, the budget is {self.budget.amount:g} "
-                        f"{self.budget.kind}: a part of a grid is no fair search"
+                        f"{self.budget.kind}: give all methods grids of that many"
                     )
+            unfit = FIXED & set(space) | (LENGTHS & set(space) if self.scheduler != "none" else set())
+            if unfit:
+                raise ValueError(
+                    f"{method}: {', '.join(sorted(unfit))} cannot be an axis: the study sets seeds and "
+                    "validations, and a scheduler compares trainings of one length"
+                )
             for setting in corners(space):
                 for task in self.tasks():
                     self.check_setting(task, method, setting)
@@ -90,18 +102,19 @@ class Comparison(Job):
         What depends on a setting (another set of target modules has other singular vectors) is found at the ends of
         every axis; the rest of it is made by the first trial that needs it.
         """
-        shared: dict[str, Step] = {}
-        for task in self.tasks():
-            for method, space in self.spaces().items():
-                for setting in corners(space):
-                    targets = self.targets(task, method, setting, seed=self.seeds[0], phase="final")
-                    for step in in_order(targets.values()):
-                        if not _belongs_to_cell(step):
-                            shared.setdefault(step.fingerprint, step)
+        shared = {step.fingerprint: step for step in self.corner_steps() if not _belongs_to_cell(step)}
         found = {f"{step.label} ({step.fingerprint})": step for step in shared.values()}
         for task in self.tasks():
             found |= {f"{role}: {task}": step for role, step in self.base_targets(task).items()}
         return found
+
+    def corner_steps(self) -> Iterator[Step]:
+        """Every step of the cells at the ends of every axis, some more than once."""
+        for task in self.tasks():
+            for method, space in self.spaces().items():
+                for setting in corners(space):
+                    targets = self.targets(task, method, setting, seed=self.seeds[0], phase="final")
+                    yield from in_order(targets.values())
 
     def spaces(self) -> Mapping[str, Mapping[str, Axis]]:
         """The search space of each method, by its name."""
@@ -168,7 +181,16 @@ def cells_line(job: Comparison) -> str:
     """How much a comparison will run, in a line."""
     groups = len(job.tasks()) * len(job.spaces())
     tuning = f"{job.budget.amount:g} {job.budget.kind} of tuning each"
-    return f"{len(job.spaces())} methods x {len(job.tasks())} tasks, {tuning}, {groups * len(job.seeds)} final runs"
+    tasks = "1 task" if len(job.tasks()) == 1 else f"{len(job.tasks())} tasks"
+    return f"{len(job.spaces())} methods on {tasks}, {tuning}, {groups * len(job.seeds)} final runs"
+
+
+def check_cells(job: Comparison, profile: Profile) -> None:
+    """Raise what the stages of cells can know before anything starts."""
+    inner = profile.of_trial()
+    steps = {step.fingerprint: step for step in job.corner_steps() if _belongs_to_cell(step)}
+    for step in steps.values():
+        step.stage.check(inner.for_stage(step.stage))
 
 
 def _belongs_to_cell(step: Step) -> bool:

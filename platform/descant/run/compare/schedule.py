@@ -1,9 +1,10 @@
 """Early stopping inside one group of trials, by the schedulers of Ray Tune.
 
 Trials are held only against trials of the same method on the same task. Those that ended before this process began are
-told to the scheduler again, so that a study that was killed stops the same trials.
+told to the scheduler again, by number. What it then stops is what it would have stopped had trials run one at a time.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,6 @@ from descant.run.compare.cells import Record
 from descant.run.compare.comparison import Scheduler
 
 CONTINUE = TrialScheduler.CONTINUE
-NEVER = 10**9
 REDUCTION = 2
 """ASHA keeps the better half at each rung: with the few validations of a small training, a third leaves one rung."""
 
@@ -38,7 +38,11 @@ def scheduler_of(kind: Scheduler, *, higher_is_better: bool, num_validations: in
         )
     if kind == "median":
         return MedianStoppingRule(
-            time_attr="validation", metric="score", mode=mode, grace_period=1, min_time_slice=NEVER
+            time_attr="validation",
+            metric="score",
+            mode=mode,
+            grace_period=1,
+            min_time_slice=math.inf,  # type: ignore[arg-type]  # never pause a trial: it would begin anew
         )
     return FIFOScheduler()  # type: ignore[no-untyped-call]
 
@@ -112,6 +116,7 @@ def _tell(scheduler: TrialScheduler, record: Record) -> None:
     result = None
     for number, point in enumerate(record.curve, start=1):
         result = {"score": point.score, "validation": number}
-        scheduler.on_trial_result(idle, past, result)
+        if scheduler.on_trial_result(idle, past, result) == TrialScheduler.STOP:
+            return
     if result is not None and record.status == "finished":
         scheduler.on_trial_complete(idle, past, result)

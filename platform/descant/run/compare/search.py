@@ -1,6 +1,6 @@
 """Which setting to try next: a function of the seed, the trial's number and the trials before it, without state.
 
-So a study that was killed goes on with the settings it would have tried.
+So nothing of a search has to be saved: a study that was killed asks again.
 """
 
 import math
@@ -26,6 +26,10 @@ class Tried(Protocol):
     def score(self) -> float | None:
         """What came out; None where it failed."""
 
+    @property
+    def status(self) -> str:
+        """``stopped`` where the score is that of a part of the training."""
+
 
 def ask(
     search: Search,
@@ -35,15 +39,14 @@ def ask(
     *,
     seed: int,
     higher_is_better: bool,
-) -> Setting | None:
-    """The setting of trial ``number`` (from 0), None when a grid has no more.
+) -> Setting:
+    """The setting of trial ``number`` (from 0); IndexError when a grid has no more.
 
     ``random`` looks at nothing but seed and number; ``optuna`` (TPE, Bergstra et al. 2011) at the trials that have
-    ended too, so its settings depend on how many ran at once.
+    ended too, by number, so its settings depend on how many ran at once.
     """
     if search == "grid":
-        settings = grid(space)
-        return settings[number] if number < len(settings) else None
+        return grid(space)[number]
     if search == "random":
         return draw(space, np.random.default_rng(seed_for(seed, "trial", number)))
     return _ask_optuna(space, number, tried, seed=seed, higher_is_better=higher_is_better)
@@ -59,22 +62,26 @@ def _ask_optuna(
     study = optuna.create_study(sampler=sampler, direction="maximize" if higher_is_better else "minimize")
     distributions = {name: _distribution(axis) for name, axis in space.items()}
     for trial in tried:
-        if trial.score is None or not math.isfinite(trial.score):
-            study.add_trial(
-                optuna.trial.create_trial(
-                    params=_indices(trial.setting, space),
-                    distributions=distributions,
-                    state=optuna.trial.TrialState.FAIL,
-                )
-            )
-        else:
-            study.add_trial(
-                optuna.trial.create_trial(
-                    params=_indices(trial.setting, space), distributions=distributions, value=trial.score
-                )
-            )
+        study.add_trial(_told(trial, space, distributions))
     params = study.ask(distributions).params
     return {name: _value(axis, params[name]) for name, axis in sorted(space.items())}
+
+
+def _told(trial: Tried, space: Space, distributions: Any) -> Any:
+    """An ended trial as Optuna knows them: complete, pruned with its last score, or failed."""
+    from optuna.trial import TrialState, create_trial
+
+    params, score = _indices(trial.setting, space), trial.score
+    if score is None or not math.isfinite(score):
+        return create_trial(params=params, distributions=distributions, state=TrialState.FAIL)
+    if trial.status == "stopped":
+        return create_trial(
+            params=params,
+            distributions=distributions,
+            state=TrialState.PRUNED,
+            intermediate_values={1: score},
+        )
+    return create_trial(params=params, distributions=distributions, value=score)
 
 
 def _distribution(axis: Axis) -> Any:

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from descant.artifacts.store import Store
 from descant.core.errors import (
+    BusyError,
     ConfigError,
     DataError,
     DependencyError,
     IntegrityError,
     NumericsError,
+    PolicyError,
     ResourceError,
 )
+from descant.core.seeds import seed_for
 from descant.run.compare.cells import Cell, Phase, Record, read_records
 from descant.run.compare.comparison import Budget, Comparison, Scheduler
 from descant.run.compare.search import ask
@@ -25,9 +28,21 @@ from descant.run.profile import Profile
 Name = tuple[str, str]
 """A task and a method."""
 
+LEAST_SECONDS = 1.0
+"""What a trial is charged at least, so that one that fails at once is not repeated for ever."""
+
 _ERRORS = {
     cls.exit_code: cls
-    for cls in (ConfigError, DataError, ResourceError, IntegrityError, DependencyError, NumericsError)
+    for cls in (
+        ConfigError,
+        DataError,
+        ResourceError,
+        IntegrityError,
+        PolicyError,
+        DependencyError,
+        NumericsError,
+        BusyError,
+    )
 }
 
 
@@ -85,10 +100,15 @@ def refuse_all_failed(name: str, phases: Phases) -> None:
         return
     records = [r for found in (phases.tuning, phases.finals) for rs in found.values() for r in rs]
     failed = next((record for record in records if record.status in ("failed", "non-finite")), records[0])
-    raise _ERRORS.get(failed.exit_code, NumericsError)(
+    problem = (
+        f"no method has a final run; the first that failed: {failed.task}, {failed.method}: {failed.cause}"
+    )
+    if failed.exit_code not in _ERRORS:
+        raise RuntimeError(f"study {name}: {problem}")
+    raise _ERRORS[failed.exit_code](
         "E-CMP-FAILED",
         f"study {name}",
-        f"no method has a final run; the first that failed: {failed.task}, {failed.method}: {failed.cause}",
+        problem,
         "Nothing was compared; what was finished is kept. Mend the cause and run the same command.",
     )
 
@@ -110,10 +130,9 @@ def _tuning_group(job: Comparison, name: Name, folder: Path) -> Group:
     space = job.spaces()[method]
     _, higher = job.measure(task)
 
-    def next_trial(number: int, ended: Sequence[Record]) -> Cell | None:
-        setting = ask(job.search, space, number, ended, seed=job.seed, higher_is_better=higher)
-        if setting is None:
-            return None
+    def next_trial(number: int, ended: Sequence[Record]) -> Cell:
+        seed = seed_for(job.seed, task, method)
+        setting = ask(job.search, space, number, ended, seed=seed, higher_is_better=higher)
         return job.cell(task, method, setting, number=number, phase="tuning")
 
     records = read_records(folder, "tuning", task, method)
@@ -125,16 +144,20 @@ def _wants_more(budget: Budget) -> Callable[[Sequence[Record], int], bool]:
         trials = budget.trials
         return lambda ended, num_begun: num_begun < trials
     seconds = budget.seconds or 0.0
-    return lambda ended, num_begun: sum(record.seconds for record in ended) < seconds
+
+    def has_seconds(ended: Sequence[Record], num_begun: int) -> bool:
+        """Trials that run count as long as the longest that has ended, and none for less than a second."""
+        spent = [max(LEAST_SECONDS, record.seconds) for record in ended]
+        return sum(spent) + (num_begun - len(spent)) * max(spent, default=0.0) < seconds
+
+    return has_seconds
 
 
 def _final_group(job: Comparison, name: Name, best: Record, folder: Path) -> Group:
     task, method = name
     _, higher = job.measure(task)
 
-    def next_run(number: int, ended: Sequence[Record]) -> Cell | None:
-        if number >= len(job.seeds):
-            return None
+    def next_run(number: int, ended: Sequence[Record]) -> Cell:
         return job.cell(task, method, best.setting, number=number, phase="final")
 
     records = read_records(folder, "final", task, method)

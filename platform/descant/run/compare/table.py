@@ -26,7 +26,8 @@ COLUMNS = (
 def study_table(study: Study) -> str:
     """A row for each final run, in the order of tasks, methods and seeds, with what holds for its method.
 
-    ``validation`` is the chosen trial's score; mean, 95 % interval and standing are the method's on the task.
+    A method that failed, or of which a seed failed, has a line with its cause. ``validation`` is the chosen trial's
+    score; mean, 95 % interval and standing are the method's on the task.
     """
     lines = ["\t".join(COLUMNS)]
     for task in study.tasks:
@@ -35,7 +36,11 @@ def study_table(study: Study) -> str:
             row = result.row(entry.method)
             for run in entry.finals:
                 assert row is not None
-                chosen = next(trial.score for trial in entry.trials if trial.setting == run.setting)
+                chosen = next(
+                    trial.score
+                    for trial in entry.trials
+                    if trial.setting == run.setting and trial.status == "finished"
+                )
                 values = (
                     task.name,
                     entry.method,
@@ -53,4 +58,5 @@ def study_table(study: Study) -> str:
                     row.standing,
                 )
                 lines.append("\t".join(map(str, values)))
+        lines += [f"{task.name}\t{failure.method}\tfailed: {failure.cause}" for failure in result.failures]
     return "\n".join(lines) + "\n"

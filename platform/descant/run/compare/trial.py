@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +14,8 @@ from descant.core.errors import BusyError, DescantError, Interrupted, NumericsEr
 from descant.run.compare.cells import SCORE, TRAINED, Cell, validations_of
 from descant.run.profile import Profile
 from descant.stages.base import Metrics, StageContext, Step, in_order, silent
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 VALIDATION = "validation_"
@@ -29,35 +33,35 @@ def run_cell(cell: Cell, store: Store, profile: Profile, report: Report) -> dict
     started = time.monotonic()
     made: dict[str, Artifact] = {}
     seen = 0
-    watched = f"{VALIDATION}{cell.measure}"
+    watched, trained = f"{VALIDATION}{cell.measure}", cell.targets[TRAINED].fingerprint
 
     def metrics(values: Mapping[str, float], step: int) -> None:
         nonlocal seen
         if watched in values:
+            if not math.isfinite(values[watched]):
+                problem = f"{cell.measure} on validation rows is {values[watched]}"
+                raise NumericsError("E-CMP-SCORE", f"{cell.name}, step {step}", problem, "Nothing was saved.")
             seen += 1
             report({"score": values[watched], "step": step, "validation": seen})
 
     def ended(status: str, score: float | None = None, cause: str = "", exit_code: int = 0) -> dict[str, Any]:
-        addresses = {
-            name: made[step.fingerprint].address
-            for name, step in cell.targets.items()
-            if step.fingerprint in made
+        found = {
+            name: made[step.fingerprint] for name, step in cell.targets.items() if step.fingerprint in made
         }
-        seconds = round(time.monotonic() - started, 3)
+        facts = found[TRAINED].manifest.facts if TRAINED in found else {}
         return {
             "status": status,
             "score": score,
             "cause": cause,
-            "seconds": seconds,
-            "addresses": addresses,
+            "exit_code": exit_code,
+            "seconds": facts.get("training_seconds", round(time.monotonic() - started, 3)),
+            "addresses": {name: artifact.address for name, artifact in found.items()},
         }
 
     try:
         for step in in_order(cell.targets.values()):
             made[step.fingerprint] = make(step, made, store, profile, metrics)
-            if (
-                step is cell.targets.get(TRAINED) and not seen
-            ):  # it was there before: another cell, or before a kill
+            if step.fingerprint == trained and not seen:  # made by another cell, or before a kill
                 for point in validations_of(made[step.fingerprint], cell.measure):
                     metrics({watched: point.score}, point.step)
     except Interrupted:
@@ -83,19 +87,19 @@ def make(
     """The result of ``step``: found, or made now, or awaited where another process is making it."""
     stage = step.stage
     inputs = {name: made[upstream.fingerprint] for name, upstream in step.inputs.items()}
-    while True:
-        found = store.find(stage.name, step.fingerprint)
-        if found is not None:
-            return found
-        try:
-            with store.draft(
-                stage.name, stage.version, step.fingerprint, step.label, stage, step.input_addresses
-            ) as draft:
-                found = store.find(stage.name, step.fingerprint)
-                if found is not None:
-                    return found
-                context = StageContext(draft, inputs, profile.for_stage(stage), silent, metrics)
-                outcome = stage.run(context)
-                return draft.finish(outcome.names, outcome.facts)
-        except BusyError:
-            time.sleep(POLL_SECONDS)
+    while (found := store.find(stage.name, step.fingerprint)) is None:
+        with contextlib.ExitStack() as stack:
+            try:
+                draft = stack.enter_context(
+                    store.draft(
+                        stage.name, stage.version, step.fingerprint, step.label, stage, step.input_addresses
+                    )
+                )
+            except BusyError as error:
+                log.debug("waiting: %s", error)
+                time.sleep(POLL_SECONDS)
+                continue
+            if (found := store.find(stage.name, step.fingerprint)) is None:
+                outcome = stage.run(StageContext(draft, inputs, profile.for_stage(stage), silent, metrics))
+                found = draft.finish(outcome.names, outcome.facts)
+    return found

@@ -34,13 +34,15 @@ ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "86400",
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "30",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 
-Ask = Callable[[int, Sequence[Record]], Cell | None]
-"""The cell with this number, given what ended before; None when there is none."""
+SECONDS_TO_END = "600"
+"""What a stopped trial may take to leave its training step before its process is given another trial."""
+
+Ask = Callable[[int, Sequence[Record]], Cell]
+"""The cell with this number, given what ended before, by number."""
 
 
 @dataclass
@@ -54,20 +56,21 @@ class Group:
     records: list[Record]
     """What has ended, by number; grows while cells run."""
     begun: set[int] = field(default_factory=set)
-    exhausted: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has enough cells, ended or begun."""
+        begun = self.begun | {record.number for record in self.records}
+        return not self.wants_more(self.records, len(begun))
 
     def next_cell(self) -> Cell | None:
         """The next cell without a record, None where the group has enough."""
         self.begun |= {record.number for record in self.records}
-        while not self.exhausted and self.wants_more(self.records, len(self.begun)):
-            number = next(n for n in range(len(self.begun) + 1) if n not in self.begun)
-            cell = self.ask(number, tuple(self.records))
-            if cell is None:
-                self.exhausted = True
-                break
-            self.begun.add(number)
-            return cell
-        return None
+        if self.is_done:
+            return None
+        number = next(n for n in range(len(self.begun) + 1) if n not in self.begun)
+        self.begun.add(number)
+        return self.ask(number, tuple(sorted(self.records, key=lambda record: record.number)))
 
 
 @dataclass(frozen=True)
@@ -107,12 +110,12 @@ def run_groups(
     listener: Listener,
 ) -> None:
     """Run what the groups still want, and write a record in ``folder`` for each cell. Needs a running Ray."""
-    if not any(_clone(group).next_cell() is not None for group in groups):
+    if all(group.is_done for group in groups):
         return
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from ray import tune
-    from ray.tune import FailureConfig, RunConfig, TuneConfig, Tuner
+    from ray.tune import FailureConfig, RunConfig, TuneConfig, TuneError, Tuner
 
     from descant.run.compare.engine import GroupSearch
     from descant.run.compare.schedule import GroupSchedulers, scheduler_of
@@ -137,12 +140,13 @@ def run_groups(
         listener.ended(record)
 
     compute = profile.trial
-    work = tune.with_parameters(_work, root=str(store.root), profile=_inside(profile))
+    work = tune.with_parameters(_work, root=str(store.root), profile=profile.of_trial())
+    search = GroupSearch(groups, keep, listener)
     with _scratch() as scratch, _quiet_tune():
         tuner = Tuner(
             tune.with_resources(work, {"cpu": compute.cpus, "gpu": compute.gpus}),
             tune_config=TuneConfig(
-                search_alg=GroupSearch(groups, keep, listener),
+                search_alg=search,
                 scheduler=schedulers,
                 num_samples=-1,
                 max_concurrent_trials=compute.most_at_once,
@@ -152,7 +156,15 @@ def run_groups(
                 storage_path=str(scratch), verbose=0, failure_config=FailureConfig(max_failures=0)
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except TuneError:
+            if search.error is None:
+                raise
+    if search.error is not None:
+        raise search.error
+    for stage, fingerprint in search.stopped:  # nobody goes on with their checkpoints
+        shutil.rmtree(store.folder(stage, fingerprint), ignore_errors=True)
 
 
 def _work(config: dict[str, Any], *, root: str, profile: Profile) -> None:
@@ -161,28 +173,13 @@ def _work(config: dict[str, Any], *, root: str, profile: Profile) -> None:
     from ray import tune
 
     os.environ["DESCANT_STORE"] = root  # where converted models are kept
+    os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = (
+        SECONDS_TO_END  # read here, before this process takes another trial
+    )
     torch.set_num_threads(max(1, int(profile.trial.cpus)))
     cell: Cell = config["cell"]
     ending = run_cell(cell, Store(root), profile, tune.report)
     tune.report({"ending": json.dumps(ending)})  # as text: Tune takes nested values apart
-
-
-def _inside(profile: Profile) -> Profile:
-    """The profile of a trial: its stages run in its own process, unless the profile spreads each trial itself."""
-    if not profile.trial.in_process:
-        return profile
-    sections = {
-        name: {**section, "workers": 0}
-        for name, section in profile.model_dump().items()
-        if isinstance(section, dict) and "workers" in section
-    }
-    return profile.overridden(sections)
-
-
-def _clone(group: Group) -> Group:
-    return Group(
-        group.name, group.ask, group.wants_more, group.higher_is_better, list(group.records), set(group.begun)
-    )
 
 
 @contextlib.contextmanager
