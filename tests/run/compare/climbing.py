@@ -78,10 +78,12 @@ class Climbing(Comparison):
     seconds: float = 0.0
     log: str = ""
     reported: str = "height"
+    fails_in: Phase = "tuning"
+    methods_named: tuple[str, ...] = ("low", "high")
 
     def spaces(self) -> Mapping[str, Mapping[str, Axis]]:
         axis = Axis(choice=self.choices) if self.choices else Axis(uniform=(0.0, 0.4))
-        return {method: {"boost": axis} for method in METHODS}
+        return {method: {"boost": axis} for method in self.methods_named}
 
     def tasks(self) -> Sequence[str]:
         return self.task_names
@@ -101,7 +103,7 @@ class Climbing(Comparison):
             task=task,
             height=METHODS[method] + boost,
             seed=seed,
-            fail=self.fails.get(method, "") if phase == "tuning" else "",
+            fail=self.fails.get(method, "") if phase == self.fails_in else "",
             seconds=self.seconds,
             log=self.log,
         )

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_loss_does_not_depend_on_padding(
         name: torch.cat([tensor, torch.zeros(len(tensor), 7, dtype=tensor.dtype)], dim=1)
         for name, tensor in batch.queries.items()
     }
-    wider = MicroBatch(batch.row_ids, padded, batch.passages, batch.positive_q, batch.relevant_qn)
+    wider = dataclasses.replace(batch, queries=padded)
     with torch.no_grad():
         losses = [float(loss_of(b, encoder, training)) for b in (batch, wider)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)

@@ -82,6 +82,7 @@ def test_training_gives_random_generators_and_threads_back(tmp_path: Path) -> No
     assert (torch.rand(1), np.random.rand(), random.random(), torch.get_num_threads()) == expected
 
 
+@pytest.mark.slow
 def test_thirty_trainings_do_not_grow_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engines: list[weakref.ref[Any]] = []
     build = loop.build_engine
