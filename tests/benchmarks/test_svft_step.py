@@ -95,8 +95,8 @@ def notes_of(table: dict[tuple[str, int], dict[str, Any]]) -> list[str]:
         "attention, with the gradient of its input; the fastest of 3 or more.",
         "Memory is what the process holds beyond its imports at most during the steps, the weights included.",
         f"SVFT banded, factored, beside the published algorithm: {gains}; its memory {memory}.",
-        "Most of the memory from T = 2d on is activations that the layer keeps whatever its method. Weights and what is "
-        "made of them: factored 18.1 d^2 numbers, published 18.1 d^2 and 23.1 d^2 of rebuilt weights, so 0.44.",
+        "Most of the memory from T = 2d on is activations that the layer keeps whatever its method. Weights and what "
+        "is made of them: factored 18.1 d^2 numbers, published 18.1 d^2 and 23.1 d^2 of rebuilt weights, so 0.44.",
         "By arithmetic, relative to LoRA without its own small products: factored 1.39, full fine-tuning 1.5, "
         "published 2.47 at T = 1d, 1.99 at T = 2d and 1.74 at T = 4d; so published over factored 1.77, 1.42 and 1.25.",
     ]

@@ -22,6 +22,23 @@ def write_stand_ins(root: Path) -> None:
     """Everything that a shipped recipe names under ``${DESCANT_DATA}``."""
     for name in ("scifact", "arc-easy"):
         write_beir(root / "retrieval" / name)
+    sentences: list[dict[str, object]] = [{"sentence": f"sentence {i}", "label": i % 2} for i in range(12)]
+    for split in ("train", "test"):
+        write_lines(root / "classification" / "sentence-polarity" / f"{split}.jsonl", sentences)
+    choice = "Please choose: {i}?\n\nAnswer1: a{i} Answer2: b{i}\n\nAnswer format: answer1/answer2"
+    choices: list[dict[str, object]] = [
+        {
+            "instruction": choice.format(i=i),
+            "input": "",
+            "output": "the correct answer is answer1",
+            "answer": "answer1",
+        }
+        for i in range(12)
+    ]
+    sums: list[dict[str, object]] = [{"question": f"{i} + 1?", "answer": f"#### {i + 1}"} for i in range(12)]
+    for split in ("train", "test_dev"):
+        write_lines(root / "commonsense" / "arc-easy" / f"{split}.jsonl", choices)
+        write_lines(root / "math" / "gsm8k" / f"{split}.jsonl", sums)
     for name in E5:
         rows = [{"query": f"{name} {i}", "positive": f"yes {i}", "negative": f"no {i}"} for i in range(3)]
         write_lines(root / "e5" / f"{name}.jsonl", rows)

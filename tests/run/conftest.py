@@ -54,10 +54,18 @@ def closed_port() -> int:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[str]:
     """The address of a MLflow server on the loopback interface."""
-    port = free_port()
-    uri = f"http://127.0.0.1:{port}"
-    home = tmp_path_factory.mktemp("server")
+    port, home = free_port(), tmp_path_factory.mktemp("server")
     shutil.copy(empty_database, home / DATABASE)
+    process = start_server(home, port)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def start_server(home: Path, port: int) -> "subprocess.Popen[bytes]":
+    """A MLflow server over the database and the files in ``home``, once it answers."""
     places = [
         "--backend-store-uri",
         f"sqlite:///{home / DATABASE}",
@@ -70,13 +78,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> It
         cwd=home,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
-    try:
-        _wait_until_up(uri, process)
-        yield uri
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    _wait_until_up(f"http://127.0.0.1:{port}", process)
+    return process
 
 
 def _wait_until_up(uri: str, process: "subprocess.Popen[bytes]") -> None:

@@ -17,7 +17,8 @@ from descant.models.encoder import EncoderSpec
 from descant.models.load import load_model
 from descant.models.retriever import load_retriever, save_retriever
 from descant.run.gate import Evidence
-from descant.run.registry import lineage_of, list_versions, load, promote, register, retriever_folder, show
+from descant.run.lineage import lineage_of
+from descant.run.registry import list_versions, load, model_folder, promote, register, show
 from descant.run.tracking import Tracker
 from descant.run.versions import Version
 
@@ -143,7 +144,7 @@ def test_version_scored_on_other_queries_than_the_champion_is_refused(
     root: Path, retrievers: Folders
 ) -> None:
     registered(root, retrievers[0], evidence(0.4))
-    with pytest.raises(DataError, match="1 queries"):
+    with pytest.raises(DataError, match="1 examples"):
         registered(root, retrievers[1], evidence(0.5, queries=11))
     assert show("models:/science@champion", Store(root)).number == 1
 
@@ -222,7 +223,7 @@ def test_version_with_one_changed_byte_is_refused(root: Path, retrievers: Folder
     content[-5] ^= 1
     path.write_bytes(content)
     with pytest.raises(IntegrityError, match=path.name) as caught:
-        retriever_folder("models:/science/1", Store(root))
+        model_folder("models:/science/1", Store(root))
     assert caught.value.exit_code == 5
 
 
@@ -231,11 +232,11 @@ def test_version_with_a_file_too_many_or_too_few_is_refused(root: Path, retrieve
     folder = next((root / "mlartifacts").rglob("retriever/encoder.json")).parent
     (folder / "vocab.txt").write_text("extra")
     with pytest.raises(IntegrityError, match=r"vocab\.txt"):
-        retriever_folder("models:/science/1", Store(root))
+        model_folder("models:/science/1", Store(root))
     (folder / "vocab.txt").unlink()
     (folder / "adapter" / "README.md").unlink()
     with pytest.raises(IntegrityError, match=r"README\.md"):
-        retriever_folder("models:/science/1", Store(root))
+        model_folder("models:/science/1", Store(root))
 
 
 @pytest.mark.parametrize("name", ["adapter/pytorch_model.bin", "evil.py", "tokenizer.pkl", "noname"])
@@ -248,7 +249,7 @@ def test_file_that_could_run_code_is_refused_before_and_after_registering(
     for folder in (stored, fresh):
         (folder / name).write_bytes(b"x")
     with pytest.raises(PolicyError) as caught:
-        retriever_folder("models:/science/1", Store(root))
+        model_folder("models:/science/1", Store(root))
     assert caught.value.exit_code == 6
     with pytest.raises(PolicyError, match=Path(name).name):
         registered(root, fresh, evidence(0.4))
@@ -260,7 +261,7 @@ def test_link_in_a_registered_folder_is_refused(root: Path, retrievers: Folders)
     path.rename(root / "moved.json")
     path.symlink_to(root / "moved.json")
     with pytest.raises(PolicyError, match="link"):
-        retriever_folder("models:/science/1", Store(root))
+        model_folder("models:/science/1", Store(root))
 
 
 def test_version_made_by_others_or_pointing_elsewhere_is_not_opened(root: Path, retrievers: Folders) -> None:
@@ -270,11 +271,11 @@ def test_version_made_by_others_or_pointing_elsewhere_is_not_opened(root: Path, 
     client.create_model_version("science", "/etc", version.run_id, tags=dict(version.tags))
     client.create_model_version("science", "/etc", "0" * 32, tags=dict(version.tags))
     with pytest.raises(PolicyError, match="not registered by descant"):
-        retriever_folder("models:/science/2", Store(root))
+        model_folder("models:/science/2", Store(root))
     with pytest.raises(PolicyError, match="/etc"):
-        retriever_folder("models:/science/3", Store(root))
+        model_folder("models:/science/3", Store(root))
     with pytest.raises(IntegrityError, match="its run"):
-        retriever_folder("models:/science/4", Store(root))
+        model_folder("models:/science/4", Store(root))
 
 
 def test_champion_whose_scores_were_changed_is_not_compared_with(root: Path, retrievers: Folders) -> None:
@@ -322,9 +323,9 @@ def test_registry_on_a_server_gives_back_what_was_registered(
     root = tmp_path / "store"
     version = registered(root, retrievers[0], evidence(0.4))
     assert version.aliases == ("champion",)
-    folder = retriever_folder("models:/science@champion", Store(root))
+    folder = model_folder("models:/science@champion", Store(root))
     assert (folder / "encoder.json").read_bytes() == (retrievers[0] / "encoder.json").read_bytes()
-    assert retriever_folder("models:/science@champion", Store(root)) == folder
+    assert model_folder("models:/science@champion", Store(root)) == folder
     (folder / "encoder.json").write_text("{}")
     with pytest.raises(IntegrityError):
-        retriever_folder("models:/science@champion", Store(root))
+        model_folder("models:/science@champion", Store(root))

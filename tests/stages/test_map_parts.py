@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,17 +44,17 @@ class Work:
         return 10
 
 
-def context(tmp_path: Path) -> StageContext:
+def context(tmp_path: Path, workers: int = 2) -> StageContext:
     draft = Draft(Store(tmp_path).folder("toy", "abc"), "toy", 1, "abc", "toy", {}, {})
     draft.folder.mkdir(parents=True, exist_ok=True)
-    return StageContext(draft, {}, MapCompute(workers=2, cpus=0.5), silent)
+    return StageContext(draft, {}, MapCompute(workers=workers, cpus=0.5), silent)
 
 
-def run(tmp_path: Path, faults: dict[str, str]) -> list[str]:
+def run(tmp_path: Path, faults: dict[str, str], workers: int = 2) -> list[str]:
     """Map the parts and return the attempts, in order of name."""
     journal = tmp_path / "journal"
     journal.write_text("")
-    here = context(tmp_path)
+    here = context(tmp_path, workers)
     map_parts(here, Work(here.folder, journal, faults), SIZES, unit="rows")
     return sorted(journal.read_text().split())
 
@@ -99,3 +101,30 @@ def test_single_light_part_is_made_in_this_process(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     map_light_parts(here, Work(here.folder, journal, {}), {"part-0": 10}, unit="rows")
     assert attempts(tmp_path) == ["part-0"]
+
+
+def parts(tmp_path: Path) -> dict[str, str]:
+    return {name: context(tmp_path).draft.published(name).sha256 for name in SIZES}
+
+
+def test_no_workers_make_the_same_parts_in_this_process(local_ray: None, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    assert run(tmp_path / "here", {}, workers=0) == run(tmp_path / "there", {})
+    assert parts(tmp_path / "here") == parts(tmp_path / "there")
+    assert run(tmp_path / "here", {}, workers=0) == []
+
+
+def test_no_workers_need_no_ray_and_resume_after_a_failed_part(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.stages.test_map_parts import *\n"
+        "tmp_path = Path(sys.argv[1])\n"
+        "try: run(tmp_path, {'part-3': 'bad data'}, workers=0)\n"
+        "except DataError as error: print('1 of 6 parts failed' in str(error))\n"
+        "print(context(tmp_path).draft.missing(SIZES), run(tmp_path, {}, workers=0), 'ray' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=root, check=True
+    )
+    assert done.stdout.split("\n")[:2] == ["True", "['part-3'] ['part-3'] False"]

@@ -9,7 +9,7 @@ import pytest
 from descant.artifacts.manifest import Manifest
 from descant.artifacts.store import Artifact, Store
 from descant.artifacts.tables import read_table
-from descant.core.errors import ConfigError, IntegrityError
+from descant.core.errors import ConfigError, DataError, IntegrityError
 from descant.data.beir import Beir
 from descant.indexes import Exact, Hnsw, Index, Ivf
 from descant.models.encode import load_encoder
@@ -188,3 +188,26 @@ def test_passage_vectors_are_shared_by_all_query_prompts() -> None:
     assert passages(prompted) == passages(ENCODER)
     assert queries(prompted) != queries(ENCODER)
     assert passages(ENCODER.model_copy(update={"pooling": "cls"})) != passages(ENCODER)
+
+
+def test_validation_queries_leave_training_and_smaller_splits_are_part_of_larger_ones(store: Store) -> None:
+    def fetched_with(number: int) -> Artifact:
+        stage = Fetch(source=Beir(path=str(SHIPPED)), passages_per_part=200, validation_queries=number)
+        return made(Step("fetch", stage), store, Profile())["fetch"]
+
+    whole, small, large = fetched_with(0), fetched_with(20), fetched_with(60)
+    train = set(judgements_of(whole, "train"))
+    for data, number in ((small, 20), (large, 60)):
+        validation = set(judgements_of(data, "validation"))
+        assert len(validation) == number
+        assert set(judgements_of(data, "train")) == train - validation
+        assert {row.query_id for row in triples_of(data)} == train - validation
+        assert judgements_of(data, "test") == judgements_of(whole, "test")
+    assert set(judgements_of(small, "validation")) < set(judgements_of(large, "validation"))
+    assert whole.manifest.fingerprint == fetched().fingerprint
+
+
+def test_more_validation_queries_than_there_are_is_refused(store: Store) -> None:
+    stage = Fetch(source=Beir(path=str(SHIPPED)), validation_queries=100_000)
+    with pytest.raises(DataError, match="validation_queries takes 100000"):
+        made(Step("fetch", stage), store, Profile())

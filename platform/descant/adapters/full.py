@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from descant.adapters.base import Method
@@ -32,3 +33,9 @@ class Full(Method):
     def num_parameters(self, model: PreTrainedModel) -> int:
         """All of them, shared ones once."""
         return sum(p.numel() for p in model.parameters())
+
+    def save(self, model: torch.nn.Module, folder: Path, state: dict[str, torch.Tensor]) -> None:
+        """Write the whole model under its parameters' own names, which for ViT are not those of the hub."""
+        cast("PreTrainedModel", model).save_pretrained(
+            folder, state_dict=dict(state), save_original_format=False
+        )

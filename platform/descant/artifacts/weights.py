@@ -13,6 +13,7 @@ PINNED_FILES = (
     "*.safetensors.index.json",
     "config.json",
     "adapter_config.json",
+    "preprocessor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "tokenizer.model",
@@ -24,7 +25,7 @@ PINNED_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-"""The files of a model folder that are loaded, as patterns of names: weights, configuration and tokenizer."""
+"""The files of a model folder that are loaded, as patterns of names: weights and settings of model and input."""
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
@@ -39,10 +40,11 @@ def pinned_files(folder: Path) -> list[Path]:
 
 def model_digest(folder: Path) -> str:
     """One sha256 over the pinned files of ``folder``; an unchanged file is read once per process."""
-    return folder_digest({path.name: _remembered_digest(path) for path in pinned_files(folder)})
+    return folder_digest({path.name: remembered_digest(path) for path in pinned_files(folder)})
 
 
-def _remembered_digest(path: Path) -> str:
+def remembered_digest(path: Path) -> str:
+    """The sha256 of a file; an unchanged one is read once per process."""
     status = path.stat()
     key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
     if key not in _digests:
@@ -58,7 +60,7 @@ def check_model_folder(folder: Path) -> None:
     configuration or tokenizer are missing.
     """
     for name in ("config.json", "tokenizer.json"):  # without the latter transformers makes an empty one
-        if not (folder / name).is_file():
+        if not (folder / name).is_file() and not (name == "tokenizer.json" and _reads_images(folder)):
             raise ConfigError(
                 "E-MOD-FILE",
                 str(folder),
@@ -68,6 +70,11 @@ def check_model_folder(folder: Path) -> None:
     check_no_code(folder)
     for path in weight_files(folder):
         check_safetensors(path)
+
+
+def _reads_images(folder: Path) -> bool:
+    """Whether it is an image encoder, which has no tokenizer."""
+    return "image_size" in _read_json(folder / "config.json")
 
 
 def weight_files(folder: Path) -> list[Path]:

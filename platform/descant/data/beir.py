@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 
 from descant.core.errors import ConfigError, DataError
 from descant.core.records import Judgement, Passage, Query, Rejected, Triple
+from descant.data.pinned import expanded
 from descant.data.qrels import read_judgements
 from descant.data.rows import Row, json_rows, passage_or_rejected, query_or_rejected
-from descant.data.source import RetrievalSource, expanded
+from descant.data.source import RetrievalSource
 from descant.data.unique import unique
 
 SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -73,7 +74,8 @@ class Beir(RetrievalSource):
             best_first = sorted(graded, key=lambda pair: pair[0])
             yield Triple(query_id, tuple(passage_id for _, passage_id in best_first), ())
 
-    def _require_files(self) -> None:
+    def require_files(self) -> None:
+        """Raise ConfigError for an empty folder and for a missing file."""
         folder = expanded(self.path)
         if folder.is_dir() and next(folder.iterdir(), None) is None:
             raise DataError(
@@ -82,7 +84,7 @@ class Beir(RetrievalSource):
                 "0 rows, the folder is empty",
                 "Nothing was started. Check the path.",
             )
-        super()._require_files()
+        super().require_files()
 
     def _existing(self, name: str) -> Path:
         """The plain file or its gzip twin; with neither, the plain name for the message."""

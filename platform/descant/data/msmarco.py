@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from descant.core.records import Rejected
+from descant.data.pinned import expanded
 from descant.data.rows import tab_rows
-from descant.data.source import expanded
 from descant.data.texts import TextSource, TextTriple, passage_of, query_of, text_triple
 
 

@@ -59,7 +59,7 @@ class Prompt(Spec):
     @model_validator(mode="after")
     def _check_templates(self) -> Self:
         for name, (allowed, required) in _KNOWN.items():
-            _check_template(name, getattr(self, name), allowed, required)
+            check_template(name, getattr(self, name), allowed, required)
         if bool(self.instruction) != ("{instruction}" in self.head):
             raise ValueError(
                 "an instruction and a head that names {instruction} go together; only one is given"
@@ -69,27 +69,29 @@ class Prompt(Spec):
     def render_query(self, query: str, examples: Sequence[Example] = ()) -> PromptedText:
         """The query after its examples, in the order given (the most similar one belongs last)."""
         context = "".join([self.render_head(), *map(self.render_example, examples)])
-        return PromptedText(context + _filled(self.query, {"query": query}), len(context))
+        return PromptedText(context + filled(self.query, {"query": query}), len(context))
 
     def render_head(self) -> str:
         """What stands before the first example."""
-        return _filled(self.head, {"instruction": self.instruction})
+        return filled(self.head, {"instruction": self.instruction})
 
     def render_example(self, example: Example) -> str:
         """One in-context example as it stands in a prompt."""
-        return _filled(self.example, {"query": example.query, "passage": example.passage})
+        return filled(self.example, {"query": example.query, "passage": example.passage})
 
     def render_passage(self, passage: Passage) -> PromptedText:
         """The passage alone: passages carry neither instruction nor examples."""
         template = self.passage if passage.title else _EMPTY_TITLE.sub("", self.passage)
-        return PromptedText(_filled(template, {"title": passage.title, "text": passage.text}), 0)
+        return PromptedText(filled(template, {"title": passage.title, "text": passage.text}), 0)
 
 
-def _filled(template: str, values: Mapping[str, str]) -> str:
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """``template`` with its placeholders replaced; braces in the values stay as they are."""
     return _PLACEHOLDER.sub(lambda match: values[match.group(1)], template)
 
 
-def _check_template(name: str, template: str, allowed: set[str], required: set[str]) -> None:
+def check_template(name: str, template: str, allowed: set[str], required: set[str]) -> None:
+    """Raise ValueError for braces around anything but ``allowed`` and for a missing one of ``required``."""
     found = set(_PLACEHOLDER.findall(template))
     listed = ", ".join(f"{{{placeholder}}}" for placeholder in sorted(allowed))
     if not found <= allowed or re.search(r"[{}]", _PLACEHOLDER.sub("", template)):

@@ -4,27 +4,22 @@ A source is a spec: its settings say where the data lies and how to read it. Its
 its files, so the same data has the same address on every machine.
 """
 
-import functools
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
 
 from descant.core.errors import ConfigError
-from descant.core.fingerprint import file_digest
 from descant.core.records import Judgement, Passage, Query, Rejected, Triple
-from descant.core.spec import Spec, expand_variables
+from descant.data.pinned import PinnedFiles
 
 
-class RetrievalSource(Spec):
+class RetrievalSource(PinnedFiles):
     """Retrieval data in one published layout.
 
     Streams hold no texts. Ids are unique within ``passages`` and within ``queries``. Every row that was left
     out comes out as ``Rejected``, of one stream. They raise DataError for data that is not what the layout
     promises.
     """
-
-    path_fields: ClassVar[tuple[str, ...]] = ("path",)
 
     @abstractmethod
     def named_files(self) -> Mapping[str, Path]:
@@ -54,38 +49,17 @@ class RetrievalSource(Spec):
         """Every file that is read."""
         return tuple(self.named_files().values())
 
-    def identity(self) -> Mapping[str, Any]:
-        """The options and the sha256 of each file; no path enters. Raises ConfigError for a missing file."""
-        self._require_files()
-        options = {
-            name: value
-            for name, value in super().identity().items()
-            if name not in ("kind", *self.path_fields)
-        }
-        digests = {name: _digest(path, *_state(path)) for name, path in self.named_files().items()}
-        return {"kind": getattr(self, "kind", ""), "options": options, "files": digests}
-
     def check(self) -> None:
         """Read the first row of every file: a wrong path or layout shows before anything starts.
 
         Raises ConfigError for a missing file and DataError for an empty file, a missing column or a wrong
         type.
         """
-        self._require_files()
+        self.require_files()
         judgements = (self.judgements(split) for split in self.splits())
         streams: Iterable[Iterator[object]] = (self.passages(), self.queries(), *judgements)
         for stream in streams:
             next(stream, None)
-
-    def _require_files(self) -> None:
-        for path in self.files():
-            if not path.is_file():
-                raise ConfigError(
-                    "E-SRC-PATH",
-                    str(path),
-                    "there is no such file",
-                    "Nothing was started. Check the source's paths.",
-                )
 
     def _require_split(self, split: str) -> None:
         if split not in self.splits():
@@ -96,19 +70,3 @@ class RetrievalSource(Spec):
                 f"this source has no such split, known: {known}",
                 "Name one of them, or another source.",
             )
-
-
-def expanded(path: str) -> Path:
-    """The path that a spec names, ``${DESCANT_DATA}`` replaced; raises ConfigError when it is not set."""
-    return Path(expand_variables(path))
-
-
-def _state(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-@functools.lru_cache(maxsize=256)
-def _digest(path: Path, size: int, modified_ns: int) -> str:
-    """A plan asks for the same identity once per stage; a file that changed has another size or time."""
-    return file_digest(path)

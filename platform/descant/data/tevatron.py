@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from descant.core.records import Judgement, Passage, Query, Rejected, Triple
+from descant.data.pinned import expanded
 from descant.data.rows import Row, json_rows, passage_or_rejected, query_or_rejected
-from descant.data.source import RetrievalSource, expanded
+from descant.data.source import RetrievalSource
 from descant.data.texts import TextSource, TextTriple, text_triple
 from descant.data.unique import unique
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from descant.core.records import Judgement, Passage, Query, Rejected, Triple
+from descant.data.pinned import expanded
 from descant.data.rows import Row
-from descant.data.source import RetrievalSource, expanded
+from descant.data.source import RetrievalSource
 from descant.data.unique import FirstSeen, content
 
 
@@ -53,7 +54,7 @@ class TextSource(RetrievalSource):
 
     def check(self) -> None:
         """Read the first row. Raises as every source does."""
-        self._require_files()
+        self.require_files()
         next(self.training_rows(), None)
 
     def passages(self) -> Iterator[Passage | Rejected]:

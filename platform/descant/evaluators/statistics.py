@@ -66,13 +66,26 @@ def bootstrap_interval(values: Sequence[float] | np.ndarray, *, seed: int) -> In
 
     Raises NumericsError for a value that is not finite, ValueError for no values.
     """
+    return percentile_interval(bootstrap_means(values, seed=seed))
+
+
+def bootstrap_means(values: Sequence[float] | np.ndarray, *, seed: int) -> np.ndarray:
+    """Means of ``values``, float [queries], resampled with replacement: float64 [``NUM_RESAMPLES``].
+
+    Raises as ``bootstrap_interval`` does.
+    """
     observed = _finite(values)
     generator = np.random.default_rng(seed_for(seed, "bootstrap"))
     n = len(observed)
     means = [
         observed[generator.integers(n, size=(num, n), dtype=np.int32)].mean(axis=1) for num in _chunks(n)
     ]
-    low, high = np.quantile(np.concatenate(means), [ALPHA / 2, 1 - ALPHA / 2])
+    return np.concatenate(means)
+
+
+def percentile_interval(draws: np.ndarray) -> Interval:
+    """What holds the middle 95 % of ``draws``, float [draws]."""
+    low, high = np.quantile(draws, [ALPHA / 2, 1 - ALPHA / 2])
     return Interval(float(low), float(high))
 
 

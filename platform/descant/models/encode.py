@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from descant.adapters.library import load_adapter
 from descant.artifacts.weights import check_safetensors, weight_files
 from descant.core.errors import ConfigError
 from descant.core.records import Example, Passage
 from descant.data.fit import FittedPrompt, fit_prompts
 from descant.data.prompts import PromptedText
 from descant.models.encoder import EncoderSpec
+from descant.models.folders import with_adapter
 from descant.models.load import load_model
 from descant.models.pooling import pool
 from descant.models.tokens import TokenRow, batches, padded, token_rows
@@ -142,19 +142,7 @@ def load_encoder(spec: EncoderSpec, *, adapter: Path | None = None, device: str 
     model, tokenizer = load_model(
         spec.model, precision=spec.precision, attention=spec.attention, device=device
     )
-    if adapter is None:
-        return Encoder(spec, model, tokenizer)
-    if not (adapter / "adapter_config.json").is_file():  # all weights were trained
-        model.load_state_dict(whole_state(adapter))
-        return Encoder(spec, model, tokenizer)
-    return Encoder(spec, load_adapter(model, adapter, device=device).eval(), tokenizer)
-
-
-def whole_state(folder: Path) -> "dict[str, Tensor]":
-    """All tensors of a folder's safetensors files, by name."""
-    from safetensors.torch import load_file
-
-    return {name: tensor for path in weight_files(folder) for name, tensor in load_file(path).items()}
+    return Encoder(spec, with_adapter(model, adapter, device=device), tokenizer)
 
 
 def forward_pooled(model: "Module", batch: "Mapping[str, Tensor]", spec: EncoderSpec) -> "Tensor":

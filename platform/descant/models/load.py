@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from descant.artifacts.models import AnyModel, StoredModel
 from descant.core.errors import ConfigError, IntegrityError
 from descant.models.encoder import Attention, Precision
+from descant.models.gguf import convert_if_missing
 from descant.models.tiny import tiny_model, tiny_tokenizer
 
 if TYPE_CHECKING:
@@ -39,16 +40,7 @@ def load_model(
     Raises what ``reference.check()`` raises, ConfigError where the architecture or device cannot do what is
     declared, IntegrityError where the tokenizer knows more tokens than the model.
     """
-    import torch
-
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    if dtype == torch.bfloat16 and device.startswith("cuda") and not torch.cuda.is_bf16_supported():
-        raise ConfigError(
-            "E-MOD-PRECISION",
-            device,
-            "this device does not compute in bf16",
-            "Set precision: fp32 in the recipe.",
-        )
+    dtype = _dtype(precision, device)
     tokenizer = load_tokenizer(reference)
     model: Any
     if isinstance(reference, StoredModel):
@@ -63,20 +55,108 @@ def load_model(
     return model, tokenizer
 
 
-def skeleton(reference: AnyModel) -> "PreTrainedModel":
-    """The architecture without its weights, on the meta device; raises what ``reference.check()`` raises."""
-    import torch
-    from transformers import AutoConfig, AutoModel
+def load_causal_model(
+    reference: AnyModel, *, precision: Precision = "fp32", device: str = "cpu"
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerFast]":
+    """As ``load_model``, with the output head of a causal language model.
 
+    Decoding defaults that come with a model (temperature, penalties) are dropped; only its end tokens are kept,
+    those of its configuration and of its tokenizer.
+    """
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    dtype = _dtype(precision, device)
+    tokenizer = load_tokenizer(reference)
+    model: Any
+    if isinstance(reference, StoredModel):
+        model = _load_stored(reference.locate(), dtype, "native", AutoModelForCausalLM)
+    elif reference.architecture == "llama":
+        model = tiny_model("llama", reference.seed, vocab_size=len(tokenizer), causal=True)
+        _declare(model.config, "native")
+    else:
+        raise ConfigError(
+            "E-MOD-CAUSAL",
+            f"tiny {reference.architecture}",
+            "is no causal language model",
+            "Set architecture: llama.",
+        )
+    _check_vocabulary(model, tokenizer)
+    declared = model.config.eos_token_id
+    ends = {*(declared if isinstance(declared, list) else [declared]), tokenizer.eos_token_id} - {None}
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
+    model.generation_config = GenerationConfig(eos_token_id=sorted(ends) or None, pad_token_id=pad)
+    return model.to(device=device, dtype=dtype).eval(), tokenizer
+
+
+def load_image_model(
+    reference: AnyModel, *, precision: Precision = "fp32", device: str = "cpu"
+) -> "PreTrainedModel":
+    """The image encoder in evaluation mode on ``device``, without pooler.
+
+    Raises what ``reference.check()`` raises, ConfigError where the model reads no images.
+    """
+    dtype = _dtype(precision, device)
     reference.check()
     model: Any
     if isinstance(reference, StoredModel):
-        config = AutoConfig.from_pretrained(reference.locate(), **_LOCAL)
-        with torch.device("meta"), _quiet():
-            model = AutoModel.from_config(config)
+        model = _load_stored(reference.locate(), dtype, "native")
     else:
         model = tiny_model(reference.architecture, reference.seed, vocab_size=8)
+    if model.main_input_name != "pixel_values":
+        raise ConfigError(
+            "E-MOD-IMAGE",
+            model.name_or_path or type(model).__name__,
+            f"reads {model.main_input_name}, expected pixel_values",
+            "Choose an image encoder such as ViT, or leave out 'image'.",
+        )
     _drop_pooler(model)
+    ready: PreTrainedModel = model.to(device=device, dtype=dtype).eval()
+    return ready
+
+
+def _dtype(precision: Precision, device: str) -> "torch.dtype":
+    import torch
+
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    if dtype == torch.bfloat16 and device.startswith("cuda") and not torch.cuda.is_bf16_supported():
+        raise ConfigError(
+            "E-MOD-PRECISION",
+            device,
+            "this device does not compute in bf16",
+            "Set precision: fp32 in the recipe.",
+        )
+    return dtype
+
+
+def skeleton(reference: AnyModel) -> "PreTrainedModel":
+    """The architecture without its weights, on the meta device; raises what ``reference.check()`` raises."""
+    bare = _bare(reference, "AutoModel")
+    _drop_pooler(bare)
+    return bare
+
+
+def causal_skeleton(reference: AnyModel) -> "PreTrainedModel":
+    """As ``skeleton``, with the output head of a causal language model."""
+    return _bare(reference, "AutoModelForCausalLM")
+
+
+def _bare(reference: AnyModel, factory: str) -> "PreTrainedModel":
+    import torch
+    import transformers
+
+    reference.check()
+    convert_if_missing(reference)
+    model: Any
+    if isinstance(reference, StoredModel):
+        config = transformers.AutoConfig.from_pretrained(reference.locate(), **_LOCAL)
+        with torch.device("meta"), _quiet():
+            model = getattr(transformers, factory).from_config(config)
+    else:
+        is_image = reference.architecture == "vit"
+        vocab_size = 8 if is_image else len(tiny_tokenizer(reference.architecture))
+        model = tiny_model(
+            reference.architecture, reference.seed, vocab_size=vocab_size, causal=factory != "AutoModel"
+        )
     bare: PreTrainedModel = model.to("meta")
     return bare
 
@@ -86,7 +166,10 @@ def load_tokenizer(reference: AnyModel) -> "PreTrainedTokenizerFast":
     from transformers import AutoTokenizer
 
     reference.check()
+    convert_if_missing(reference)
     if not isinstance(reference, StoredModel):
+        if reference.architecture == "vit":
+            raise ConfigError("E-MOD-IMAGE", "tiny vit", "reads images, not text", "Set architecture: bert.")
         return tiny_tokenizer(reference.architecture)
     with _quiet():
         loaded: Any = AutoTokenizer.from_pretrained(reference.locate(), **_LOCAL)
@@ -94,13 +177,14 @@ def load_tokenizer(reference: AnyModel) -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
-def _load_stored(folder: Path, dtype: "torch.dtype", attention: Attention) -> Any:
+def _load_stored(folder: Path, dtype: "torch.dtype", attention: Attention, auto: Any = None) -> Any:
+    """The model that ``auto`` makes of the folder; without one, the encoder alone (``AutoModel``)."""
     from transformers import AutoConfig, AutoModel
 
     config = AutoConfig.from_pretrained(folder, **_LOCAL)
     _declare(config, attention)
     with _quiet():
-        return AutoModel.from_pretrained(
+        return (auto or AutoModel).from_pretrained(
             folder, config=config, dtype=dtype, use_safetensors=True, attn_implementation="sdpa", **_LOCAL
         )
 
@@ -135,7 +219,7 @@ def _check_vocabulary(model: Any, tokenizer: "PreTrainedTokenizerFast") -> None:
 
 
 def _drop_pooler(model: Any) -> None:
-    """Remove BERT's pooling head: it takes no part in our vectors, so its weights would get no gradient."""
+    """Remove the pooling head of BERT and ViT: it takes no part in ours, so its weights would get no gradient."""
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
 

@@ -4,24 +4,17 @@ The folder holds ``encoder.json`` and, for an adapted encoder, ``adapter/`` as P
 model is named, not copied; loading refuses a base whose bytes differ from those the adapter was trained on.
 """
 
-import json
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from descant.artifacts.weights import check_safetensors, model_digest, weight_files
-from descant.core.errors import ConfigError, IntegrityError
-from descant.core.fingerprint import canonical
 from descant.core.records import Example, Passage, Query
 from descant.models.encode import Encoder, load_encoder
 from descant.models.encoder import EncoderSpec
+from descant.models.folders import checked_adapter, read_settings, write_folder
 
 SETTINGS = "encoder.json"
-ADAPTER = "adapter"
 
 
 class Retriever:
@@ -48,18 +41,7 @@ def save_retriever(folder: Path, spec: EncoderSpec, *, adapter: Path | None = No
 
     Raises IntegrityError or PolicyError for an adapter that is no safetensors.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    settings: dict[str, Any] = {"encoder": spec.model_dump(), "base": canonical(spec.model.identity())}
-    if adapter is not None:
-        for path in weight_files(adapter):
-            check_safetensors(path)
-        shutil.copytree(adapter, folder / ADAPTER, dirs_exist_ok=True)
-        settings["adapter_sha256"] = model_digest(folder / ADAPTER)
-    draft = folder / f".{SETTINGS}.draft"
-    draft.write_text(
-        json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    os.replace(draft, folder / SETTINGS)
+    write_folder(folder, SETTINGS, {"encoder": spec.model_dump()}, spec.model, adapter=adapter)
 
 
 def load_retriever(folder: Path, *, device: str = "cpu") -> Retriever:
@@ -68,25 +50,7 @@ def load_retriever(folder: Path, *, device: str = "cpu") -> Retriever:
     Raises ConfigError where ``folder`` is none, IntegrityError where the base model or the adapter is not
     the one that was saved, and whatever loading the base raises.
     """
-    if not (folder / SETTINGS).is_file():
-        raise ConfigError(
-            "E-RET-FOLDER", str(folder), f"there is no {SETTINGS}", "Give the folder of a finished retriever."
-        )
-    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    settings = read_settings(folder, SETTINGS, "retriever")
     spec = EncoderSpec.model_validate(settings["encoder"])
-    spec.model.check()
-    _check_same("base model", settings["base"], canonical(spec.model.identity()))
-    adapter = folder / ADAPTER if "adapter_sha256" in settings else None
-    if adapter is not None:
-        _check_same(str(adapter), settings["adapter_sha256"], model_digest(adapter))
+    adapter = checked_adapter(folder, settings, spec.model)
     return Retriever(load_encoder(spec, adapter=adapter, device=device))
-
-
-def _check_same(where: str, expected: object, found: object) -> None:
-    if expected != found:
-        raise IntegrityError(
-            "E-RET-DIGEST",
-            where,
-            f"found {found}, expected {expected}",
-            "Nothing was loaded. Restore the files this retriever was saved with.",
-        )

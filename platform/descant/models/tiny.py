@@ -1,4 +1,4 @@
-"""A tiny random encoder with a toy tokenizer, built in memory in milliseconds: for smoke runs and tests.
+"""Tiny random models with toy tokenizers, built in memory in milliseconds: for smoke runs and tests.
 
 The vocabulary is a few hundred pieces, characters or bytes and some common words, so that any text can be
 tokenised.
@@ -11,7 +11,7 @@ from descant.core.seeds import seed_for
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-Architecture = Literal["bert", "llama"]
+Architecture = Literal["bert", "llama", "vit"]
 
 _WORDS = tuple(
     word
@@ -33,23 +33,31 @@ _SIZES: dict[str, Any] = {
 """An initialiser range ten times the usual one: differences between texts then stand well above rounding."""
 
 
-def tiny_model(architecture: Architecture, seed: int, *, vocab_size: int) -> "PreTrainedModel":
-    """A float32 model of two layers in evaluation mode; equal weights for equal seeds."""
-    import torch
-    from transformers import AutoConfig, AutoModel
+_IMAGE_SIZES = {"image_size": 16, "patch_size": 8}
 
-    config = AutoConfig.for_model(
-        architecture, vocab_size=vocab_size, pad_token_id=0, dtype=torch.float32, **_SIZES
-    )
+
+def tiny_model(
+    architecture: Architecture, seed: int, *, vocab_size: int, causal: bool = False
+) -> "PreTrainedModel":
+    """A float32 model of two layers in evaluation mode; equal weights for equal seeds.
+
+    With ``causal`` it has the output head of a language model. A ``vit`` reads images of 16 x 16 pixels.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+    special = _IMAGE_SIZES if architecture == "vit" else {"vocab_size": vocab_size, "pad_token_id": 0}
+    config = AutoConfig.for_model(architecture, dtype=torch.float32, **_SIZES, **special)
+    auto: Any = AutoModelForCausalLM if causal else AutoModel
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(seed, "tiny model", architecture))
-        model: Any = AutoModel.from_config(config, attn_implementation="sdpa")
+        model: Any = auto.from_config(config, attn_implementation="sdpa")
     ready: PreTrainedModel = model.eval()
     return ready
 
 
 def tiny_tokenizer(architecture: Architecture) -> "PreTrainedTokenizerFast":
-    """The toy tokenizer of the architecture."""
+    """The toy tokenizer of a text architecture: ``bert``'s, else ``llama``'s."""
     from transformers import PreTrainedTokenizerFast
 
     if architecture == "bert":
@@ -83,6 +91,7 @@ def _wordpiece(specials: list[str]) -> Any:
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
     )
     return tokenizer

@@ -7,7 +7,7 @@ from descant.run.gate import Evidence
 from descant.run.job import Recipe, RegisterModel, Results
 from descant.run.plan import Plan
 from descant.run.registry import register
-from descant.run.tracking import JobRun
+from descant.run.runs import JobRun
 from descant.stages.evaluate import evaluation_of
 
 STAGE, VERSION = "register", 1

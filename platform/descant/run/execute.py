@@ -19,7 +19,7 @@ from descant.run.job import Recipe, Results
 from descant.run.plan import Plan, PlannedStep
 from descant.run.profile import Profile
 from descant.run.progress import Display
-from descant.run.tracking import JobRun, Run
+from descant.run.runs import JobRun, Run
 from descant.stages.base import Metrics, StageContext
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def execute(
         if plan.missing:
             display.starting_ray()
             stack.enter_context(ray_session(profile.ray))
-        stack.enter_context(_stoppable())  # after Ray, which installs a handler of its own
+        stack.enter_context(stoppable())  # after Ray, which installs a handler of its own
         done: dict[str, Artifact] = {}
         for number, item in enumerate(plan.steps, start=1):
             artifact = store.find(item.step.stage.name, item.step.fingerprint)
@@ -118,7 +118,7 @@ def _numbers(facts: dict[str, Any]) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """SIGTERM ends the run with exit 75 after the present part or step was left resumable."""
 
     def stop(number: int, frame: FrameType | None) -> None:

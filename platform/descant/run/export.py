@@ -21,7 +21,8 @@ from descant.core.errors import ConfigError, DependencyError, IntegrityError
 from descant.core.records import Passage
 from descant.models.encode import load_encoder
 from descant.models.encoder import EncoderSpec
-from descant.models.retriever import ADAPTER, Retriever, load_retriever
+from descant.models.folders import ADAPTER
+from descant.models.retriever import Retriever, load_retriever
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from descant.artifacts.store import Store
+from descant.core.errors import ConfigError
 from descant.core.fingerprint import canonical
+from descant.run.compare.comparison import Comparison
 from descant.run.conclude import register_result, registered_before
 from descant.run.drift import find_drift
 from descant.run.execute import execute
@@ -14,7 +16,7 @@ from descant.run.plan import Plan, make_plan
 from descant.run.profile import load_profile
 from descant.run.progress import Display
 from descant.run.quiet import noise_in
-from descant.run.tracking import Tracker
+from descant.run.tracking import Tracker, send_spooled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +40,10 @@ def run_recipe(
     Raises a DescantError for everything a user can mend; whatever was finished stays.
     """
     recipe = load_recipe(path, overrides)
+    if isinstance(recipe.job, Comparison):
+        raise ConfigError(
+            "E-RUN-JOB", str(path), "is a comparison", f"Nothing was started. Run: descant compare {path}"
+        )
     profile = load_profile(compute)
     plan = make_plan(recipe.job, store, profile)
     drift = find_drift(plan, recipe, store)
@@ -51,6 +57,7 @@ def run_recipe(
     )
     if not plan.missing and (registered_before(recipe, plan, store) and not force):
         results = _all_cached(plan, store, display)
+        spooled = send_spooled(store.root)
     else:
         with (
             noise_in(store.root / NOISE),
@@ -63,10 +70,12 @@ def run_recipe(
                 )
             results = execute(plan, recipe, store, profile, tracked, display)
             register_result(recipe, results, plan, tracked, force=force)
+        spooled = tracked.spooled
     console.print()
     for renderable in recipe.job.summary(results):
         console.print(renderable)
     _say_where(recipe, plan, store, console)
+    say_where(console, spooled)
     return results
 
 
@@ -87,4 +96,14 @@ def _say_where(recipe: Recipe, plan: Plan, store: Store, console: "Console") -> 
         console.print(
             f"registered  {done.manifest.facts['uri']}  [dim]({done.manifest.facts['promotion']})[/dim]"
         )
+
+
+def say_where(console: "Console", spooled: int) -> None:
+    """The one command that opens the MLflow pages, and how many records have not reached it."""
     console.print("runs        [bold]descant ui[/bold] opens the MLflow pages", highlight=False)
+    if spooled:
+        console.print(
+            f"[yellow]{spooled} records spooled[/yellow]  MLflow did not take them; "
+            "they are sent by the next descant command",
+            highlight=False,
+        )

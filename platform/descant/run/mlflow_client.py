@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from descant.artifacts.commit import storage_errors
 from descant.core.errors import ConfigError, DependencyError
+from descant.run.loggable import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,6 +26,7 @@ DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 LOCK = "mlflow.lock"
 DEFAULT_EXPERIMENT = "descant"
+SETTING = "DESCANT_TRACKING"
 
 ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -34,11 +35,10 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
-_CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Connection:
     client: MlflowClient
     uri: str
     experiment_id: str
+    artifacts: str | None
+    """Where new experiments keep their files; None leaves it to the server."""
 
     @property
     def address(self) -> str:
@@ -62,23 +64,51 @@ def connect(root: Path, experiment: str | None = None) -> Connection:
     is none. Raises DependencyError after three tries when nothing answers, ConfigError when the experiment
     was deleted.
     """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    prepare()
     from mlflow import MlflowClient
 
-    for logger in ("mlflow", "alembic"):
-        logging.getLogger(logger).setLevel(logging.WARNING)
-    name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if uri:
+    uri, name = tracking_uri(root), experiment_name(experiment)
+    if os.environ.get("MLFLOW_TRACKING_URI"):
         with answering(uri):
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-            return Connection(client, uri, _experiment_id(client, name, artifacts=None))
-    uri = f"sqlite:///{(root / DATABASE).resolve()}"
+            return Connection(client, uri, experiment_id(client, name, None), None)
     with storage_errors(root), _one_at_a_time(root), answering(uri):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         artifacts = (root / ARTIFACTS).resolve().as_uri()
-        return Connection(client, uri, _experiment_id(client, name, artifacts))
+        return Connection(client, uri, experiment_id(client, name, artifacts), artifacts)
+
+
+def is_strict() -> bool:
+    """Whether DESCANT_TRACKING=strict asks for an error where records stay behind; ConfigError for other values."""
+    value = os.environ.get(SETTING, "spool")
+    if value not in ("spool", "strict"):
+        raise ConfigError(
+            "E-TRK-SETTING",
+            f"{SETTING}={value}"[:100],
+            "expected 'spool' or 'strict'",
+            "Nothing was started.",
+        )
+    return value == "strict"
+
+
+def prepare() -> None:
+    """Give MLflow our settings, where the user has not set them, and import it: seconds the first time."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow  # noqa: F401
+
+    for logger in ("mlflow", "alembic"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
+
+
+def tracking_uri(root: Path) -> str:
+    """The server that MLFLOW_TRACKING_URI names, else the database in the store at ``root``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / DATABASE).resolve()}"
+
+
+def experiment_name(experiment: str | None = None) -> str:
+    """``experiment``, else MLFLOW_EXPERIMENT_NAME, else ``descant``."""
+    return experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
 
 
 @contextmanager
@@ -100,11 +130,6 @@ def answering(uri: str) -> Iterator[None]:
         ) from None
 
 
-def without_credentials(text: str) -> str:
-    """``text`` with ``user:password@`` taken out of every URL in it."""
-    return _CREDENTIALS.sub("//", text)
-
-
 @contextmanager
 def _one_at_a_time(root: Path) -> Iterator[None]:
     """MLflow's own creation of a database fails when several processes begin it at once."""
@@ -114,7 +139,8 @@ def _one_at_a_time(root: Path) -> Iterator[None]:
         yield
 
 
-def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
+def experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    """The id of the experiment ``name``, which is created when there is none; ConfigError when it was deleted."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Display:
-    """Progress on a terminal as live bars; elsewhere one plain line per finished step."""
+    """Progress on a terminal as live bars; elsewhere one plain line per finished step. ``steps`` is their number."""
 
     def __init__(self, console: "Console", steps: int) -> None:
         self._console = console
-        self._steps = steps
+        self.steps = steps
         self._width = len(str(steps))
 
     def starting_ray(self) -> None:
@@ -35,7 +35,7 @@ class Display:
 
         started = time.monotonic()
         columns = (
-            TextColumn(f"[{number:>{self._width}}/{self._steps}] {{task.description}}"),
+            TextColumn(f"[{number:>{self._width}}/{self.steps}] {{task.description}}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[amount]}"),
             TimeElapsedColumn(),
@@ -60,5 +60,5 @@ class Display:
         self._line(number, label, f"{seconds:.1f} s", last["amount"], "cyan")
 
     def _line(self, number: int, label: str, status: str, detail: str, style: str) -> None:
-        head = f"\\[{number:>{self._width}}/{self._steps}] {label:<34}"
+        head = f"\\[{number:>{self._width}}/{self.steps}] {label:<34}"
         self._console.print(f"{head} [{style}]{status:>12}[/]  [dim]{detail}[/dim]", highlight=False)

@@ -1,8 +1,8 @@
-"""The registry: versions of retrievers that say what they were made from and whether they are better.
+"""The registry: versions of models that say what they were made from and whether they are better.
 
-A version is a retriever's folder among the artifacts of a run, with tags: the sha256 of every file, of its
-base model, tokenizer and data, the commit, scores with intervals, and the outcome of the paired test that
-decides whether it becomes the ``champion``.
+A version is the folder of a retriever, a classifier or a causal language model among the artifacts of a run,
+with tags: the sha256 of every file, of its base model, tokenizer and data, the commit, scores with intervals,
+and the outcome of the paired test that decides whether it becomes the ``champion``.
 """
 
 from __future__ import annotations
@@ -11,34 +11,35 @@ import getpass
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from descant.artifacts.commit import files_of
-from descant.artifacts.models import StoredModel
+from descant.artifacts.commit import files_of, storage_errors
 from descant.artifacts.store import Store
-from descant.artifacts.weights import model_digest, pinned_files
 from descant.core.errors import ConfigError
 from descant.core.fingerprint import file_digest, folder_digest
 from descant.run.gate import CHAMPION, EVIDENCE, Evidence, PairedTest, judge
+from descant.run.lineage import lineage_of
+from descant.run.loggable import made_by
 from descant.run.mlflow_client import Connection, answering, connect
 from descant.run.pyfunc import mlmodel
-from descant.run.tracking import JobRun, made_by
+from descant.run.runs import JobRun
+from descant.run.tracking import send_spooled
 from descant.run.versions import (
     MODEL,
     RETRIEVER,
     Version,
+    check_digests,
     check_formats,
     check_name,
     find_version,
     opened,
     versions_of,
 )
-
-if TYPE_CHECKING:
-    from descant.models.retriever import Retriever
 
 
 def register(
@@ -51,14 +52,15 @@ def register(
     paired_test: PairedTest,
     force: bool = False,
 ) -> Version:
-    """Register the retriever in ``folder`` as a version of ``name``; equal bytes are registered once.
+    """Register the model in ``folder`` as a version of ``name``; equal bytes are registered once.
 
     ``lineage`` holds what the folder does not know: digests of data, judgements and recipe, fingerprints. The
     version becomes the champion when ``paired_test`` finds it better than the present one or, for the first,
     than its base model; or when ``force`` is set, which is recorded with user and time.
 
-    Raises ConfigError for the name or a folder that holds no retriever, PolicyError for files that could run
-    code, and what ``judge`` raises; the version is registered by then, and the same call judges it again.
+    Raises ConfigError for the name or a folder that holds no model, PolicyError for files that could run
+    code, DependencyError when MLflow does not answer, and what ``judge`` raises; the version is registered by
+    then, and the same call judges it again.
     """
     check_name(name)
     connection = job.connection
@@ -77,7 +79,7 @@ def register(
 
 def promote(source: str, store: Store) -> Version:
     """Make the version ``source`` the champion of its name without a test; recorded with user and time."""
-    connection = connect(store.root)
+    connection = connected(store)
     version = find_version(connection, source)
     _force(connection, version)
     return find_version(connection, version.uri)
@@ -85,62 +87,75 @@ def promote(source: str, store: Store) -> Version:
 
 def list_versions(store: Store, name: str | None = None) -> list[Version]:
     """Every version, or those of ``name``, by name and number."""
-    return versions_of(connect(store.root), name)
+    return versions_of(connected(store), name)
 
 
 def show(source: str, store: Store) -> Version:
     """The version that ``models:/NAME@ALIAS`` or ``models:/NAME/NUMBER`` names; ConfigError where none is."""
-    return find_version(connect(store.root), source)
+    return find_version(connected(store), source)
 
 
-def retriever_folder(source: str, store: Store) -> Path:
+def connected(store: Store) -> Connection:
+    """The MLflow of the store, which first gets what earlier commands could not send; raises as ``connect``."""
+    connection = connect(store.root)
+    send_spooled(store.root)
+    return connection
+
+
+def model_folder(source: str, store: Store) -> Path:
     """The checked folder of a registered version, or of the training with the fingerprint ``source``.
 
-    Raises what ``opened`` raises, ConfigError when there is no such version or result, or no retriever in it.
+    Raises what ``opened`` raises, ConfigError when there is no such version or result, or no model in it.
     """
     if source.startswith("models:"):
-        connection = connect(store.root)
+        connection = connected(store)
         return opened(connection, find_version(connection, source), store.root)
     artifact = store.resolve(source)
-    if RETRIEVER not in artifact.names():
+    found = [name for name in (RETRIEVER, MODEL) if name in artifact.names()]
+    if not found:
         raise ConfigError(
             "E-REG-SOURCE",
             artifact.address,
-            f"has no part '{RETRIEVER}'; it has {', '.join(artifact.names()[:5])}",
+            f"has no part '{RETRIEVER}' or '{MODEL}'; it has {', '.join(artifact.names()[:5])}",
             "Give models:/NAME@champion or the fingerprint of a training. See: descant show",
         )
-    return artifact.path(RETRIEVER)
+    return artifact.path(found[0])
 
 
-def load(source: str, store: Store, *, device: str = "cpu") -> Retriever:
-    """The retriever that ``source`` names; all of its files are hashed before any of them is loaded."""
-    from descant.models.retriever import load_retriever
+def load(source: str, store: Store, *, device: str = "cpu") -> Any:
+    """The Retriever, Classifier or CausalModel that ``source`` names.
 
-    return load_retriever(retriever_folder(source, store), device=device)
+    All of its files are hashed before any of them is loaded. Raises what ``model_folder`` raises.
+    """
+    folder = model_folder(source, store)
+    if lineage_of(folder)["kind"] == RETRIEVER:
+        from descant.models.retriever import load_retriever
 
+        return load_retriever(folder, device=device)
+    from descant.models.trained import load_trained
 
-def lineage_of(folder: Path) -> dict[str, str]:
-    """What a retriever's folder says of its base model, tokenizer and adapter; ConfigError if it is none."""
-    from descant.models.encoder import EncoderSpec
-    from descant.models.retriever import SETTINGS
-
-    path = folder / SETTINGS
-    if not path.is_file():
-        raise ConfigError("E-REG-FOLDER", str(path), "is missing: not a retriever", "Nothing was registered.")
-    settings = json.loads(path.read_text("utf-8"))
-    lineage = {"base": json.dumps(settings["base"], sort_keys=True)}
-    if "adapter_sha256" in settings:
-        lineage["adapter_sha256"] = settings["adapter_sha256"]
-    model = EncoderSpec.model_validate(settings["encoder"]).model
-    if isinstance(model, StoredModel):
-        base = model.locate()
-        texts = {p.name: file_digest(p) for p in pinned_files(base) if _is_of_tokenizer(p.name)}
-        lineage |= {"base_sha256": model_digest(base), "tokenizer_sha256": folder_digest(texts)}
-    return lineage
+    return load_trained(folder, device=device)
 
 
-def _is_of_tokenizer(name: str) -> bool:
-    return name != "config.json" and not name.endswith((".safetensors", ".index.json"))
+def pull(source: str, target: Path, store: Store) -> Path:
+    """Copy the folder of the version ``source`` to ``target``, every file of the copy checked; returns ``target``.
+
+    Raises ConfigError where ``target`` is there already, and what ``opened`` raises.
+    """
+    if target.exists():
+        raise ConfigError(
+            "E-REG-TARGET", str(target), "is there already", "Nothing was written. Name another folder."
+        )
+    connection = connected(store)
+    version = find_version(connection, source)
+    folder = opened(connection, version, store.root)
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as draft:
+            copy = Path(shutil.copytree(folder, Path(draft) / target.name))
+            check_digests(copy, json.loads(version.tags["files"]))
+            copy.rename(target)
+    return target
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -155,12 +170,14 @@ def _create(job: JobRun, folder: Path, name: str, evidence: Evidence, tags: dict
     tags |= {
         f"score.{m}": "{:.4f} [{:.4f}, {:.4f}]".format(*three) for m, three in evidence.intervals.items()
     }
-    client = job.connection.client
+    kind = tags["kind"]
     with job.stage(f"register {name}", tags["digest"][:12], tags) as run:
-        run.artifacts(folder, f"{MODEL}/{RETRIEVER}")
-        run.text(f"{MODEL}/MLmodel", mlmodel())
+        run.artifacts(folder, f"{MODEL}/{kind}")
+        run.text(f"{MODEL}/MLmodel", mlmodel(kind))
         run.text(EVIDENCE, text)
-        with answering(job.connection.uri):
+        connection = run.connection  # everything has arrived
+        client = connection.client
+        with answering(connection.uri):
             if not client.search_registered_models(f"name = '{name}'"):
                 client.create_registered_model(name)
             source = f"{client.get_run(run.run_id).info.artifact_uri}/{MODEL}"

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 from descant.artifacts.manifest import Manifest
 from descant.artifacts.store import Store
+from descant.evaluators.statistics import p_text
 from descant.run.versions import Version
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
+
+    from descant.run.paired import Pairing
 
 
 def results_table(store: Store) -> "Table":
@@ -93,6 +96,42 @@ def version_page(version: Version) -> "Table":
     for key, value in sorted(version.tags.items()):
         table.add_row(key, Text(value if len(value) <= 200 else f"{value[:200]} …"))
     return table
+
+
+def pairing_page(pairing: "Pairing") -> "Group":
+    """Two versions side by side, and what the paired test of their scores shows."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("version", "alias", pairing.measure, "difference", "95 % interval", "p", "better on"):
+        table.add_column(heading, justify="left" if heading in ("version", "alias") else "right")
+    found, (low, high) = pairing.difference, pairing.difference.interval
+    first, second = pairing.first, pairing.second
+    table.add_row(
+        first.uri,
+        ", ".join(first.aliases),
+        f"{pairing.means[0]:.4f}",
+        f"{found.mean:+.4f}",
+        Text(f"[{low:+.4f}, {high:+.4f}]"),
+        p_text(found.p_value).removeprefix("p ").removeprefix("= "),
+        f"{found.wins:,}",
+    )
+    table.add_row(
+        second.uri, ", ".join(second.aliases), f"{pairing.means[1]:.4f}", "", "", "", f"{found.losses:,}"
+    )
+    shows = {
+        "better": f"{first.uri} is better",
+        "worse": f"{second.uri} is better",
+        "no difference shown": "No difference is shown",
+    }[found.verdict]
+    return Group(
+        table,
+        Text(
+            f"\n{shows}: paired randomisation test on the same {pairing.num_examples:,} examples, {found.ties:,} tied."
+        ),
+    )
 
 
 def _ancestry(store: Store, manifest: Manifest, depth: int) -> list[str]:

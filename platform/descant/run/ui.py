@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 from descant.core.errors import ConfigError
-from descant.run.mlflow_client import ARTIFACTS, DATABASE, ENVIRONMENT, without_credentials
+from descant.run.loggable import without_credentials
+from descant.run.mlflow_client import ARTIFACTS, DATABASE, ENVIRONMENT
+from descant.run.tracking import send_spooled
 
 
 def serve(root: Path, port: int) -> None:
@@ -23,6 +25,7 @@ def serve(root: Path, port: int) -> None:
     database = (root / DATABASE).resolve()
     if not database.is_file():
         raise ConfigError("E-UI-EMPTY", str(database), "nothing was tracked here yet", "Run a recipe first.")
+    send_spooled(root)
     arguments = [
         *("-m", "mlflow", "server"),
         *("--backend-store-uri", f"sqlite:///{database}"),

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 MODEL = "model"
-"""The artifact folder that a version points at: MLflow's ``MLmodel`` file and the retriever."""
-RETRIEVER = "retriever"
-"""The folder in it that holds the retriever."""
+"""The artifact folder that a version points at: MLflow's ``MLmodel`` file and a folder named by the kind."""
+RETRIEVER, CLASSIFIER, CAUSAL = KINDS = ("retriever", "classifier", "causal")
+"""What can be registered."""
 SAFE_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".md")
 """Formats that cannot run code when they are read."""
 
@@ -50,6 +50,16 @@ class Version:
     def uri(self) -> str:
         """``models:/NAME/NUMBER``."""
         return f"models:/{self.name}/{self.number}"
+
+    @property
+    def kind(self) -> str:
+        """One of ``KINDS``; PolicyError for any other, since it names a folder."""
+        kind = self.tags.get("kind", RETRIEVER)  # before there were others, versions did not say
+        if kind not in KINDS:
+            raise PolicyError(
+                "E-REG-KIND", self.uri, f"is of kind {kind!r}, expected one of {KINDS}", "Nothing was loaded."
+            )
+        return kind
 
     @property
     def digest(self) -> str | None:
@@ -148,7 +158,7 @@ def check_digests(folder: Path, files: Mapping[str, str]) -> None:
                 str(folder / relative),
                 f"registered with sha256 {files.get(relative, 'none')[:12]}, found "
                 f"{found.get(relative, 'none')[:12]}",
-                "Nothing was loaded. Restore the file, or register the retriever again.",
+                "Nothing was loaded. Restore the file, or register the model again.",
             )
 
 
@@ -168,13 +178,13 @@ def _fetched(connection: Connection, version: Version, root: Path) -> Path:
         raise PolicyError("E-REG-PATH", version.uri, problem, "Nothing was opened. Register it again.")
     place = urlparse(run.info.artifact_uri)
     if place.scheme == "file":
-        return Path(url2pathname(place.path)) / MODEL / RETRIEVER
+        return Path(url2pathname(place.path)) / MODEL / version.kind
     with answering(connection.uri):
         target = root / "registered" / str(version.digest)
         if not target.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=target.parent) as draft:
-                copy = client.download_artifacts(version.run_id, f"{MODEL}/{RETRIEVER}", draft)
+                copy = client.download_artifacts(version.run_id, f"{MODEL}/{version.kind}", draft)
                 Path(copy).rename(target)
         return target
 

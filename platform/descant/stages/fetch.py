@@ -5,7 +5,7 @@ later reader should know about the data (training queries that are also test que
 do not exist) is counted here and kept in the manifest.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
@@ -16,11 +16,14 @@ from descant.artifacts.store import Artifact
 from descant.artifacts.tables import Record, read_table, record_table, records, write_table
 from descant.core.errors import DataError
 from descant.core.records import Judgement, Passage, Query, Rejected, Triple
+from descant.core.seeds import seed_for
 from descant.core.spec import Compute
 from descant.data import AnyRetrievalSource, RowCheck
 from descant.stages.base import Outcome, Stage, StageContext
 
 T = TypeVar("T")
+
+TRAIN, VALIDATION = "train", "validation"
 
 
 class Fetch(Stage):
@@ -32,8 +35,17 @@ class Fetch(Stage):
     """Where the data comes from; its files enter the fingerprint by their sha256."""
     passages_per_part: int = Field(512, ge=1, le=1_000_000)
     """Passages in one part: what is embedded, and lost on a kill, at a time."""
+    validation_queries: int = Field(0, ge=0)
+    """So many training queries are set apart as a split ``validation``, the same on every machine."""
     strict: bool = False
     """Refuse data whose training queries reappear in the test split, instead of reporting them."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """Without what is not asked for: data without a validation split keep their address."""
+        values = dict(super().identity())
+        if not self.validation_queries:
+            del values["validation_queries"]
+        return values
 
     def check(self, compute: Compute) -> None:
         """Raise when the files are not there or not of the declared form."""
@@ -60,8 +72,9 @@ class Fetch(Stage):
 
         asked: dict[str, set[str]] = {}
         unseen: dict[str, set[str]] = {}
-        for split in self.source.splits():
-            judged = put(Judgement, self.source.judgements(split), f"judgements-{split}")
+        set_apart = self._validation_ids()
+        for split, stream_of_split in self._judgements(set_apart):
+            judged = put(Judgement, stream_of_split, f"judgements-{split}")
             facts[f"judgements_{split}"] = len(judged)
             asked[split] = {judgement.query_id for judgement in judged}
             unseen[split] = {judgement.passage_id for judgement in judged}
@@ -87,24 +100,64 @@ class Fetch(Stage):
             without_text = asked[split] - set(texts)
             facts[f"judged_queries_missing_{split}"] = len(without_text)
             facts[f"judged_queries_missing_{split}_first"] = sorted(without_text)[:20]
-        facts["triples"] = len(put(Triple, self.source.triples(), "triples"))
-        facts |= {"passages": num_passages, "queries": len(texts), "splits": list(self.source.splits())}
+        triples = (
+            row for row in self.source.triples() if isinstance(row, Rejected) or row.query_id not in set_apart
+        )
+        facts["triples"] = len(put(Triple, triples, "triples"))
+        facts |= {"passages": num_passages, "queries": len(texts), "splits": list(asked)}
         facts["duplicates_dropped"] = passages.duplicates + queries.duplicates
         facts |= self._leakage(asked, texts)
         return Outcome(names, facts)
 
+    def _validation_ids(self) -> frozenset[str]:
+        """The training queries whose hashes are smallest: a smaller validation split is part of a larger one."""
+        if not self.validation_queries:
+            return frozenset()
+        judged = self.source.judgements(TRAIN)
+        ids = {row.query_id for row in judged if isinstance(row, Judgement)}
+        if len(ids) <= self.validation_queries:
+            raise DataError(
+                "E-DATA-FEW",
+                TRAIN,
+                f"{len(ids)} judged queries, and validation_queries takes {self.validation_queries} of them",
+                "Nothing was fetched. Lower validation_queries.",
+            )
+        return frozenset(
+            sorted(ids, key=lambda i: (seed_for(0, "validation", i), i))[: self.validation_queries]
+        )
+
+    def _judgements(self, set_apart: frozenset[str]) -> Iterator[tuple[str, Iterator[Judgement | Rejected]]]:
+        """The judgements of each split, training without what is set apart and that as a split of its own."""
+        if set_apart and VALIDATION in self.source.splits():
+            raise DataError(
+                "E-DATA-SPLIT",
+                VALIDATION,
+                "is a split of the data already",
+                "Nothing was fetched. Leave validation_queries out.",
+            )
+
+        def is_set_apart(row: Judgement | Rejected) -> bool:
+            return isinstance(row, Judgement) and row.query_id in set_apart
+
+        for split in self.source.splits():
+            if split != TRAIN or not set_apart:
+                yield split, self.source.judgements(split)
+                continue
+            yield split, (row for row in self.source.judgements(split) if not is_set_apart(row))
+            yield VALIDATION, (row for row in self.source.judgements(split) if is_set_apart(row))
+
     def _leakage(self, asked: dict[str, set[str]], texts: dict[str, str]) -> dict[str, Any]:
         """Training queries that are also test queries, by id or by text."""
-        train, test = "train", "test"
+        test = "test"
         test_ids = asked.get(test, set())
         test_texts = {_folded(texts[i]) for i in test_ids if i in texts}
         shared = sorted(
-            i for i in asked.get(train, set()) if i in test_ids or _folded(texts.get(i, "")) in test_texts
+            i for i in asked.get(TRAIN, set()) if i in test_ids or _folded(texts.get(i, "")) in test_texts
         )
         if shared and self.strict:
             raise DataError(
                 "E-DATA-LEAK",
-                f"{train}/{test}",
+                f"{TRAIN}/{test}",
                 f"{len(shared)} training queries are also test queries: {', '.join(shared[:10])}",
                 "Nothing was trained. Remove them from the training split, or set strict: false to report them.",
             )

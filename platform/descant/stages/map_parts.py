@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from pydantic import Field
+
 from descant.artifacts.commit import published
 from descant.core import errors
 from descant.core.errors import DescantError, ResourceError
@@ -26,8 +28,9 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_"
 class MapCompute(Compute):
     """How a mapped stage is spread over the cluster."""
 
-    workers: int = 2
-    """Actors at work at the same time; each holds one copy of what it loads."""
+    workers: int = Field(2, ge=0)
+    """Actors at work at the same time; each holds one copy of what it loads. 0 makes the parts in the calling
+    process, one after the other and without Ray."""
     cpus: float = 0.9
     """Logical CPUs of one actor. All actors together must leave some for Ray Data's own tasks."""
     gpus: float = 0.0
@@ -70,8 +73,8 @@ def map_parts(
 ) -> None:
     """Publish every part named in ``sizes`` (part -> rows, for progress) that is not published yet.
 
-    ``build`` runs once in each actor, so it may load a model. Needs a running Ray. Raises the first part's own error
-    after all other parts were tried.
+    ``build`` runs once in each actor, so it may load a model. Needs a running Ray unless ``workers`` is 0. Raises the
+    first part's own error after all other parts were tried.
     """
     compute = context.compute
     if not isinstance(compute, MapCompute):
@@ -112,6 +115,9 @@ def _mapped(
     build: Callable[[], PartWorker], names: list[str], compute: MapCompute
 ) -> Iterable[dict[str, Any]]:
     if not names:
+        return
+    if compute.workers == 0:
+        yield from map(_Actor(build), ({"name": name} for name in names))
         return
     import ray
     from ray.data import ActorPoolStrategy, DataContext

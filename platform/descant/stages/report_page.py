@@ -19,6 +19,22 @@ NUM_COLOURS = 6
 
 def html_report(content: Content) -> str:
     """The whole page."""
+    return rendered(
+        "report_page.html.j2",
+        content=content,
+        colour=colours(content.evaluations),
+        label=measure(content.measures[0]).label,
+        headlines=[c for c in content.comparisons if c.measure == content.measures[0]],
+        results=results(content),
+        forest=forest(content.comparisons, content.measures),
+        queries=query_by_query(content),
+        loss=loss_chart(content),
+        training_names=list(dict.fromkeys(name for facts in content.training.values() for name in facts)),
+    )
+
+
+def rendered(template: str, **values: object) -> str:
+    """A page of this folder's ``template``, filled with text and numbers."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -29,19 +45,7 @@ def html_report(content: Content) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"shown": shown, "signed": signed, "p_text": p_text}
-    template = environment.get_template("report_page.html.j2")
-    return template.render(
-        content=content,
-        version=__version__,
-        colour=colours(content.evaluations),
-        label=measure(content.measures[0]).label,
-        headlines=[c for c in content.comparisons if c.measure == content.measures[0]],
-        results=results(content),
-        forest=forest(content.comparisons, content.measures),
-        queries=query_by_query(content),
-        loss=loss_chart(content),
-        training_names=list(dict.fromkeys(name for facts in content.training.values() for name in facts)),
-    )
+    return environment.get_template(template).render(version=__version__, **values)
 
 
 def colours(evaluations: Sequence[Evaluation]) -> dict[str, int]:

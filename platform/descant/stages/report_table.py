@@ -17,13 +17,13 @@ _STYLES = {"better": "green", "worse": "red", "no difference shown": "dim"}
 def markdown_report(content: Content) -> str:
     """Headline sentences, systems by measures, comparisons, warnings and method as Markdown."""
     lines = [
-        f"# {_escaped(content.title)}",
+        f"# {escaped(content.title)}",
         "",
-        *(f"- **{_escaped(c.system)}** {_escaped(c.sentence)}." for c in _leading(content)),
+        *(f"- **{escaped(c.system)}** {escaped(c.sentence)}." for c in _leading(content)),
         "",
     ]
     if content.warnings:
-        lines += ["**Before believing a number**", "", *(f"- {_escaped(w)}" for w in content.warnings), ""]
+        lines += ["**Before believing a number**", "", *(f"- {escaped(w)}" for w in content.warnings), ""]
     lines += [*_means(content), "", *_comparisons(content), ""]
     if content.training:
         lines += [*_training(content), ""]
@@ -68,7 +68,7 @@ def _leading(content: Content) -> list[Comparison]:
 
 def _means(content: Content) -> list[str]:
     rows = [[e.system, *(_mean(content, e, name) for name in content.measures)] for e in content.evaluations]
-    return _table(["system", *(measure(name).label for name in content.measures)], rows)
+    return markdown_table(["system", *(measure(name).label for name in content.measures)], rows)
 
 
 def _comparisons(content: Content) -> list[str]:
@@ -93,7 +93,7 @@ def _comparisons(content: Content) -> list[str]:
             found.verdict,
         ]
         rows.append([*names, *figures, f"{found.wins} / {found.ties} / {found.losses}"])
-    return _table(headings, rows)
+    return markdown_table(headings, rows)
 
 
 def _training(content: Content) -> list[str]:
@@ -101,15 +101,16 @@ def _training(content: Content) -> list[str]:
     rows = [
         [system, *(shown(facts.get(name)) for name in names)] for system, facts in content.training.items()
     ]
-    return _table(["training", *names], rows)
+    return markdown_table(["training", *names], rows)
 
 
-def _table(headings: list[str], rows: list[list[str]]) -> list[str]:
+def markdown_table(headings: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a table; text on the left in the first column, numbers on the right in the others."""
     rule = "|".join(["", "---", *["---:"] * (len(headings) - 1), ""])
-    first, *rest = [f"| {' | '.join(map(_escaped, row))} |" for row in [headings, *rows]]
+    first, *rest = [f"| {' | '.join(map(escaped, row))} |" for row in [headings, *rows]]
     return [first, rule, *rest]
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text that Markdown, and HTML within it, leave as it is, on one line."""
     return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))

@@ -1,10 +1,8 @@
 """Fine-tune an encoder on training rows, on Ray Train with DeepSpeed."""
 
 import json
-import time
-from dataclasses import asdict
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from typing import ClassVar
 
 import pyarrow as pa
@@ -21,6 +19,7 @@ from descant.stages.training.settings import TrainCompute, TrainSettings, check_
 from descant.stages.training.step_log import StepReport, read_steps
 
 RETRIEVER, STEPS = "retriever", "steps"
+VECTORS = "vectors"
 WORKPLACE = "training"
 """Checkpoints and logs of an unfinished training; gone once its result is published."""
 
@@ -28,7 +27,8 @@ WORKPLACE = "training"
 class Train(Stage):
     """Fine-tune an encoder.
 
-    Inputs: ``rows: TASK`` for each task, results of ``pair_examples``; ``bases`` for methods that use them.
+    Inputs: ``rows: TASK`` for each task, results of ``pair_examples``; ``bases`` for methods that use them;
+    ``vectors``, passages that the base has embedded, where only queries are adapted.
     """
 
     name: ClassVar[str] = "train"
@@ -48,10 +48,12 @@ class Train(Stage):
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``retriever`` (settings and adapter in one folder) and ``steps`` (loss and rate of each step)."""
+        from descant.models.folders import ADAPTER
         from descant.models.retriever import save_retriever
         from descant.stages.training.batches import BatchOrder
-        from descant.stages.training.loop import ADAPTER, Training
         from descant.stages.training.loop import STEPS as STEP_LOG
+        from descant.stages.training.measured import measured
+        from descant.stages.training.retrieval import RetrieverTraining
         from descant.stages.training.train import run_training
 
         compute = context.compute
@@ -59,23 +61,26 @@ class Train(Stage):
         workplace = context.folder / WORKPLACE
         inputs = dict(context.inputs)
         bases = basis_files(inputs.pop(BASES)) if BASES in inputs else {}
+        embedded = inputs.pop(VECTORS, None)
         tables = [read_table(rows.path(ROWS)) for _, rows in sorted(inputs.items())]
         workplace.mkdir(exist_ok=True)
         rows = workplace / "rows.parquet"
         write_table(pa.concat_tables(tables), rows)
-        training = Training(rows, self.encoder, self.settings, compute, workplace, bases)
-        started = time.monotonic()
-
+        training = RetrieverTraining(
+            rows=rows,
+            encoder=self.encoder,
+            settings=self.settings,
+            compute=compute,
+            folder=workplace,
+            bases=bases,
+            vectors=tuple(map(embedded.path, embedded.names("vectors-"))) if embedded is not None else (),
+        )
         tasks = [task for table in tables for task in table.column("task").to_pylist()]
         num_steps = BatchOrder(tasks, self.settings).num_steps
 
-        rates = []
-
         def report(figures: StepReport) -> None:
             context.progress(figures.step, num_steps, "steps", f"loss {figures.loss:.4f}")
-            values = asdict(figures)
-            context.metrics(values, values.pop("step"))
-            rates.append(figures.rows_per_second)
+            context.metrics(figures.metrics(), figures.step)
 
         result = run_training(training, report)
 
@@ -86,20 +91,12 @@ class Train(Stage):
         publish(
             context.folder,
             STEPS,
-            lambda path: _write_curve(workplace / STEP_LOG, path),
+            lambda path: write_curve(workplace / STEP_LOG, path),
             rows=result.num_steps,
             suffix=".jsonl",
         )
-        facts = {
-            "steps": result.num_steps,
-            "resumed_at": result.resumed_at,
-            "trainable_parameters": result.trainable_parameters,
-            "training_seconds": round(time.monotonic() - started, 1),
-            "rows_per_second": round(median(rates), 2),
-            "examples_per_row": round(
-                mean(n for table in tables for n in table.column("num_examples").to_pylist()), 2
-            ),
-        }
+        shown = mean(n for table in tables for n in table.column("num_examples").to_pylist())
+        facts = {**measured(result, self.settings, workplace), "examples_per_row": round(shown, 2)}
         return Outcome([RETRIEVER, STEPS], facts)
 
 
@@ -109,8 +106,8 @@ def losses_of(training: Artifact) -> list[float]:
     return [float(json.loads(line)["loss"]) for line in lines]
 
 
-def _write_curve(log: Path, path: Path) -> None:
+def write_curve(log: Path, path: Path) -> None:
     """Every step without its rate: what stays the same when the same training runs again."""
-    figures = [asdict(step) for step in read_steps(log)]
+    figures = [step.plain() for step in read_steps(log)]
     kept = [{name: value for name, value in step.items() if name != "rows_per_second"} for step in figures]
     path.write_text("".join(json.dumps(step) + "\n" for step in kept), "utf-8")

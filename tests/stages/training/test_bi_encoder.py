@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -8,33 +9,33 @@ from descant.losses import ContrastBatch
 from descant.models.encode import Encoder
 from descant.models.load import load_model
 from descant.stages.training.bi_encoder import BiEncoder, MicroBatch, micro_batch
-from descant.stages.training.loop import Training
+from descant.stages.training.retrieval import RetrieverTraining
 from descant.stages.training.rows import TrainingRow, read_rows
 from tests.stages.training.toy import llama, run, started, toy_training
 
 
 @pytest.fixture
-def training(tmp_path: Path) -> Training:
+def training(tmp_path: Path) -> RetrieverTraining:
     return toy_training(tmp_path, num_negatives=2, share_with_examples=0.5)
 
 
 @pytest.fixture
-def encoder(training: Training) -> Encoder:
+def encoder(training: RetrieverTraining) -> Encoder:
     return Encoder(training.encoder, *load_model(training.encoder.model))
 
 
 @pytest.fixture
-def rows(training: Training) -> list[TrainingRow]:
+def rows(training: RetrieverTraining) -> list[TrainingRow]:
     return read_rows(training.rows, num_negatives=2)[:6]
 
 
-def loss_of(batch: MicroBatch, encoder: Encoder, training: Training) -> torch.Tensor:
+def loss_of(batch: MicroBatch, encoder: Encoder, training: RetrieverTraining) -> torch.Tensor:
     queries, passages = BiEncoder(encoder.model, encoder.spec)(batch.queries, batch.passages)
     return training.settings.loss(ContrastBatch(queries, passages, batch.positive_q, batch.relevant_qn))
 
 
 def test_micro_batches_of_two_workers_are_the_halves_of_the_contrast_batch(
-    training: Training, encoder: Encoder, rows: list[TrainingRow]
+    training: RetrieverTraining, encoder: Encoder, rows: list[TrainingRow]
 ) -> None:
     whole = micro_batch(rows, 0, 6, encoder=encoder, settings=training.settings)
     halves = [micro_batch(rows, s, 3, encoder=encoder, settings=training.settings) for s in (0, 3)]
@@ -46,7 +47,7 @@ def test_micro_batches_of_two_workers_are_the_halves_of_the_contrast_batch(
 
 
 def test_candidates_known_to_be_relevant_are_marked_by_id(
-    training: Training, encoder: Encoder, rows: list[TrainingRow]
+    training: RetrieverTraining, encoder: Encoder, rows: list[TrainingRow]
 ) -> None:
     batch = micro_batch(rows, 0, 6, encoder=encoder, settings=training.settings)
     # row i brings p-i, n-i and p-(i + 2): rows 2 to 5 find their own positive among another row's negatives
@@ -55,14 +56,14 @@ def test_candidates_known_to_be_relevant_are_marked_by_id(
 
 
 def test_loss_does_not_depend_on_padding(
-    training: Training, encoder: Encoder, rows: list[TrainingRow]
+    training: RetrieverTraining, encoder: Encoder, rows: list[TrainingRow]
 ) -> None:
     batch = micro_batch(rows, 0, 6, encoder=encoder, settings=training.settings)
     padded = {
         name: torch.cat([tensor, torch.zeros(len(tensor), 7, dtype=tensor.dtype)], dim=1)
         for name, tensor in batch.queries.items()
     }
-    wider = MicroBatch(batch.row_ids, padded, batch.passages, batch.positive_q, batch.relevant_qn)
+    wider = dataclasses.replace(batch, queries=padded)
     with torch.no_grad():
         losses = [float(loss_of(b, encoder, training)) for b in (batch, wider)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)

@@ -10,8 +10,9 @@ from descant.adapters import Full, Lora, Method
 from descant.core.errors import IntegrityError, NumericsError
 from descant.data.prompts import PromptedText
 from descant.models.encode import Encoder, load_encoder
+from descant.models.folders import ADAPTER
 from descant.stages.training.export import save_adapter, tensor_digests
-from descant.stages.training.loop import ADAPTER, train
+from descant.stages.training.loop import train
 from tests.stages.training.toy import started, toy_training
 
 
@@ -19,7 +20,7 @@ def attached(
     tmp_path: Path, method: Method
 ) -> tuple[torch.nn.Module, dict[str, torch.Tensor], dict[str, str]]:
     """A model, its trainable tensors one step away from the start, and the digests of the start."""
-    model = started(toy_training(tmp_path, method=method)).encoder.model
+    model = started(toy_training(tmp_path, method=method)).objective.encoder.model
     state = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     return model, {name: tensor + 0.01 for name, tensor in state.items()}, tensor_digests(state)
 
@@ -70,11 +71,11 @@ def test_trained_adapter_loaded_for_evaluation_gives_the_vectors_of_the_trained_
     train(training, report=lambda figures: None)
     again = started(training)
     again.resume()
-    texts = [row.prompt for row in again.rows]
+    texts = [row.prompt for row in again.objective.rows]
     trained, base = (
         encoded(load_encoder(training.encoder, adapter=adapter), texts)
         for adapter in (tmp_path / ADAPTER, None)
     )
-    expected = encoded(again.encoder, texts)
+    expected = encoded(again.objective.encoder, texts)
     assert abs(trained - expected).max() < 1e-6
     assert abs(trained - base).max() > 1e-2

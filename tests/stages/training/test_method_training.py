@@ -13,9 +13,10 @@ from descant.artifacts.models import TinyModel
 from descant.core.errors import ConfigError
 from descant.models.encode import Encoder, load_encoder
 from descant.models.encoder import EncoderSpec
+from descant.models.folders import ADAPTER
 from descant.models.tiny import tiny_tokenizer
 from descant.stages.train import Train
-from descant.stages.training.loop import ADAPTER, Trainer, train
+from descant.stages.training.loop import Trainer, train
 from descant.stages.training.settings import TrainCompute, TrainSettings, plan_batches
 from tests.adapters.tiny import SPECS, kind_of
 from tests.stages.training.toy import WORDS, figures, run, started, toy_training
@@ -31,7 +32,7 @@ SLOW = [pytest.param(s, marks=pytest.mark.slow) for s in TRAINABLE if s not in Q
 
 
 def vectors(trainer: Trainer, encoder: Encoder) -> np.ndarray:
-    texts = [row.prompt for row in trainer.rows]
+    texts = [row.prompt for row in trainer.objective.rows]
     return encoder.encode(encoder.token_rows(texts, max_tokens=64))
 
 
@@ -51,7 +52,7 @@ def test_training_is_resumed_to_the_last_bit_and_its_adapter_gives_its_vectors(
     again.export()
     loaded = load_encoder(training.encoder, adapter=tmp_path / ADAPTER)
     base = load_encoder(training.encoder)
-    assert abs(vectors(again, loaded) - vectors(again, again.encoder)).max() < 1e-5
+    assert abs(vectors(again, loaded) - vectors(again, again.objective.encoder)).max() < 1e-5
     assert abs(vectors(again, loaded) - vectors(again, base)).max() > 1e-4
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from descant.core.errors import ConfigError, IntegrityError, Interrupted
+from descant.models.folders import ADAPTER
 from descant.stages.training.checkpoints import newest_valid
-from descant.stages.training.loop import ADAPTER, CHECKPOINTS, STEPS, STOP, Trainer, train
+from descant.stages.training.loop import CHECKPOINTS, STEPS, STOP, Trainer, train
 from descant.stages.training.settings import TrainCompute
 from descant.stages.training.state import load_state, seed_process
 from descant.stages.training.step_log import StepReport, read_steps

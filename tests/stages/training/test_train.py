@@ -10,7 +10,8 @@ import pytest
 import torch.multiprocessing as mp
 
 from descant.core.errors import DataError, NumericsError
-from descant.stages.training.loop import ADAPTER, STEPS
+from descant.models.folders import ADAPTER
+from descant.stages.training.loop import STEPS
 from descant.stages.training.settings import TrainCompute
 from descant.stages.training.step_log import StepReport, read_steps
 from descant.stages.training.train import run_training
@@ -52,6 +53,14 @@ def test_training_with_a_worker_killed_ends_like_an_undisturbed_one(local_ray: N
     assert figures(read_steps(broken.folder / STEPS)) == figures(read_steps(straight.folder / STEPS))
     adapters = [t.folder / ADAPTER / "adapter_model.safetensors" for t in (straight, broken)]
     assert adapters[0].read_bytes() == adapters[1].read_bytes()
+
+
+def test_training_without_ray_gives_the_figures_of_a_ray_worker(local_ray: None, tmp_path: Path) -> None:
+    found: dict[int, list[StepReport]] = {0: [], 1: []}
+    for workers, reports in found.items():
+        compute = TrainCompute(workers=workers)
+        run_training(toy_training(tmp_path / str(workers), compute=compute, max_steps=4), reports.append)
+    assert figures(found[0]) == figures(found[1])
 
 
 def test_training_that_is_not_finite_comes_back_as_our_error_at_once(local_ray: None, tmp_path: Path) -> None:

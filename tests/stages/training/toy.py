@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from descant.adapters import Lora, Method
 from descant.artifacts.models import TinyModel
 from descant.models.encoder import EncoderSpec
-from descant.stages.training.loop import Trainer, Training
+from descant.stages.training.loop import Trainer
+from descant.stages.training.retrieval import RetrieverTraining
 from descant.stages.training.settings import TrainCompute, TrainSettings
 from descant.stages.training.step_log import StepReport
 from descant.stages.training.workers import join_group
@@ -63,7 +64,7 @@ def toy_training(
     model: TinyModel | None = None,
     poison: str = "",
     **settings: Any,
-) -> Training:
+) -> RetrieverTraining:
     """``poison`` names a row whose query gets the word ``POISON``, which no other row has."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = toy_rows(24)
@@ -82,7 +83,7 @@ def toy_training(
     }
     precision = settings.pop("precision", "fp32")
     model = model or TinyModel()
-    return Training(
+    return RetrieverTraining(
         rows=path,
         encoder=EncoderSpec(model=model, pooling="mean", precision=precision, max_query_tokens=64),
         settings=TrainSettings(**(values | settings)),
@@ -91,7 +92,7 @@ def toy_training(
     )
 
 
-def llama(folder: Path, **values: Any) -> Training:
+def llama(folder: Path, **values: Any) -> RetrieverTraining:
     """A training without dropout, and with an optimiser that does not magnify rounding (a large epsilon)."""
     model = TinyModel(architecture="llama")
     still: dict[str, Any] = {
@@ -102,7 +103,7 @@ def llama(folder: Path, **values: Any) -> Training:
     return toy_training(folder, **(still | values))
 
 
-def started(training: Training) -> Trainer:
+def started(training: RetrieverTraining) -> Trainer:
     join_group("cpu")
     return Trainer(training)
 

@@ -11,7 +11,8 @@ import torch.distributed as dist
 from descant.adapters import Dora, Full, Svft
 from descant.core.errors import DescantError
 from descant.stages.training.engine import full_state
-from descant.stages.training.loop import Trainer, Training, train
+from descant.stages.training.loop import Trainer, train
+from descant.stages.training.retrieval import RetrieverTraining
 from descant.stages.training.settings import TrainCompute
 from tests.stages.training.toy import POISON, figures, llama, run, toy_training
 
@@ -36,7 +37,7 @@ def work_all(rank: int, folder: Path) -> None:
     leave()
 
 
-def work_one(rank: int, training: Training) -> None:
+def work_one(rank: int, training: RetrieverTraining) -> None:
     """A whole training."""
     join(rank, training.folder)
     train(training, report=lambda figures: None)
@@ -73,20 +74,22 @@ def resumed(folder: Path, zero: int) -> dict[str, Any]:
 def poisoned(folder: Path, zero: int) -> dict[str, Any]:
     """A token whose embedding is not a number, in one row of one worker."""
     trainer = Trainer(toy_training(folder, compute=sharded(zero), poison="row-003"))
-    embeddings = trainer.encoder.model.get_input_embeddings()
-    token = trainer.encoder.tokenizer.convert_tokens_to_ids(POISON)
+    embeddings = trainer.objective.encoder.model.get_input_embeddings()
+    token = trainer.objective.encoder.tokenizer.convert_tokens_to_ids(POISON)
     with torch.no_grad():
         embeddings.weight[token] = float("nan")
     message, before = "", {}
     try:
-        for _ in range(trainer.order.num_steps):
+        for _ in range(trainer.num_steps):
             before = {name: t.tolist() for name, t in full_state(trainer.engine).items()}
             trainer.step()
     except DescantError as error:
         message = str(error)
     after = {name: t.tolist() for name, t in full_state(trainer.engine).items()}
     step = trainer.position
-    rows = [[trainer.rows[i].id for i in batch] for batch in trainer.order.step(step).tolist()]
+    rows = [
+        [trainer.objective.rows[i].id for i in batch] for batch in trainer.objective.order.step(step).tolist()
+    ]
     return {"message": message, "step": step + 1, "unchanged": before == after, "rows": rows}
 
 

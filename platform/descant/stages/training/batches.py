@@ -14,7 +14,7 @@ import numpy as np
 
 from descant.core.errors import DataError
 from descant.core.seeds import seed_for
-from descant.stages.training.settings import TrainSettings
+from descant.stages.training.settings import Optimisation, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class BatchOrder:
     """Which rows each optimiser step sees; ``tasks`` gives the task of every row by its index."""
 
     tasks: Sequence[str]
-    settings: TrainSettings
+    settings: Optimisation
 
     @cached_property
     def _rows_by_task(self) -> Mapping[str, np.ndarray]:

@@ -6,33 +6,32 @@ from typing import Any
 
 import torch
 
+from descant.stages.training.objective import Objective
 from descant.stages.training.schedule import build_optimizer, build_schedule
-from descant.stages.training.settings import BatchPlan, TrainCompute, TrainSettings
+from descant.stages.training.settings import Optimisation, TrainCompute
 
 
-def build_engine(
-    module: torch.nn.Module,
-    settings: TrainSettings,
-    compute: TrainCompute,
-    plan: BatchPlan,
-    *,
-    num_steps: int,
-    precision: str,
-) -> Any:
-    """A ``DeepSpeedEngine`` whose calls are averaged over workers and stepped by torch AdamW."""
-    os.environ.setdefault("DS_ACCELERATOR", compute.device)
+def import_deepspeed(device: str) -> Any:
+    """The library, told beforehand which device to use: it looks for one when it is imported."""
+    os.environ.setdefault("DS_ACCELERATOR", device)
     os.environ.setdefault("LOCAL_RANK", "0")  # set by Ray Train; a process of its own is the first
     import deepspeed
 
+    return deepspeed
+
+
+def build_engine(objective: Objective[Any], settings: Optimisation, compute: TrainCompute) -> Any:
+    """A ``DeepSpeedEngine`` whose calls are averaged over workers and stepped by torch AdamW."""
+    deepspeed = import_deepspeed(compute.device)
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     # Its shared-memory op would be compiled for a minute; gloo gives the same numbers.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    optimizer = build_optimizer(module.parameters(), settings)
+    optimizer = build_optimizer(objective.module.parameters(), settings, objective.rates())
     engine, *_ = deepspeed.initialize(
-        model=module,
+        model=objective.module,
         optimizer=optimizer,
-        lr_scheduler=build_schedule(optimizer, settings, num_steps),
-        config=_configuration(settings, compute, plan, precision),
+        lr_scheduler=build_schedule(optimizer, settings, objective.num_steps),
+        config=_configuration(objective, settings, compute),
     )
     return engine
 
@@ -59,16 +58,16 @@ def full_state(engine: Any) -> dict[str, torch.Tensor]:
 
 
 def _configuration(
-    settings: TrainSettings, compute: TrainCompute, plan: BatchPlan, precision: str
+    objective: Objective[Any], settings: Optimisation, compute: TrainCompute
 ) -> dict[str, Any]:
     return {
-        "train_batch_size": settings.global_batch,
-        "train_micro_batch_size_per_gpu": plan.micro_batch,
-        "gradient_accumulation_steps": plan.accumulation,
+        # For its own figures: which micro-batch ends a step, and what its loss is divided by, the loop says.
+        "train_micro_batch_size_per_gpu": objective.plan.micro_batch,
+        "gradient_accumulation_steps": objective.plan.accumulation,
         "gradient_clipping": settings.max_grad_norm,
         "zero_optimization": {"stage": compute.zero},
         "zero_allow_untested_optimizer": True,  # torch AdamW, the same on every device
         "zero_force_ds_cpu_optimizer": False,
-        "bf16": {"enabled": precision == "bf16"},
+        "bf16": {"enabled": objective.precision == "bf16"},
         "steps_per_print": 2**31,
     }

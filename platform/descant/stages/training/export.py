@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from descant.adapters import Method
 from descant.artifacts.commit import storage_errors
 from descant.core.errors import IntegrityError, NumericsError
+from descant.models.folders import HEAD
 
 
 def save_adapter(
@@ -36,6 +37,21 @@ def save_adapter(
         draft.rename(folder)
 
 
+def save_head(state: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """Write a head's tensors as float32 into ``folder`` and check the file; raises as ``save_adapter``."""
+    _check_finite(state)
+    whole = {name: tensor.float().contiguous() for name, tensor in state.items()}
+    draft = folder / f".{HEAD}"
+    with storage_errors(folder):
+        save_file(whole, draft)
+        found = load_file(draft)
+        if found.keys() != whole.keys() or any(not torch.equal(found[n], whole[n]) for n in whole):
+            raise IntegrityError(
+                "E-TRN-ADAPTER", HEAD, "was not read back as it was trained", "The head was not published."
+            )
+        draft.rename(folder / HEAD)
+
+
 def tensor_digests(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
     """The sha256 of each tensor's values as float32."""
     return {
@@ -45,9 +61,7 @@ def tensor_digests(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
 
 
 def _check_learnt(state: Mapping[str, torch.Tensor], start: Mapping[str, str]) -> None:
-    for name, tensor in state.items():
-        if not torch.isfinite(tensor).all():
-            raise NumericsError("E-TRN-ADAPTER", name, "is not finite", "Nothing was saved.")
+    _check_finite(state)
     if tensor_digests(state) == dict(start):
         raise NumericsError(
             "E-TRN-ADAPTER",
@@ -55,6 +69,12 @@ def _check_learnt(state: Mapping[str, torch.Tensor], start: Mapping[str, str]) -
             "are what they were before training",
             "Nothing was saved. Check learning_rate, warmup_ratio and the number of steps.",
         )
+
+
+def _check_finite(state: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise NumericsError("E-TRN-ADAPTER", name, "is not finite", "Nothing was saved.")
 
 
 def _check_files(folder: Path, expected: Mapping[str, torch.Tensor]) -> None:

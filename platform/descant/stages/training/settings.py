@@ -1,13 +1,14 @@
-"""What a training computes (``TrainSettings``, in the recipe) and how it is spread (``TrainCompute``).
+"""What a training computes (``Optimisation``, in the recipe) and how it is spread (``TrainCompute``).
 
-The optimiser sees ``global_batch`` rows a step, cut into contrast batches whose rows are scored against each
-other. Micro-batch and accumulation follow from these and the number of workers, so workers never change
+The optimiser sees ``global_batch`` rows a step; a retriever's are cut into contrast batches whose rows are scored
+against each other. Micro-batch and accumulation follow from these and the number of workers, so workers never change
 numbers.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,23 +18,11 @@ from descant.core.spec import Compute, Spec
 from descant.losses import AnyLoss, InfoNce
 
 
-class TrainSettings(Spec):
-    """Settings of the optimisation, under their Hugging Face names where they have one."""
+class Schedule(Spec):
+    """How long a training is and how it is stepped, under the Hugging Face names where they have one."""
 
-    method: AnyMethod
-    """How the base model is adapted."""
-    loss: AnyLoss = InfoNce()
-    """What is minimised."""
-    learning_rate: float = Field(gt=0)
-    """Peak learning rate of AdamW."""
     global_batch: int = Field(ge=1)
     """Rows per optimiser step, over all workers."""
-    contrast_batch: int | None = Field(None, ge=2)
-    """Rows scored against each other's passages; divides ``global_batch``, which it is unless given."""
-    num_negatives: int = Field(1, ge=0)
-    """Hard negatives per row, the first of its list."""
-    share_with_examples: float = Field(0.7, ge=0, le=1)
-    """Share of rows whose query keeps its in-context examples (arXiv:2410.20088, appendix A.1: 0.7)."""
     num_train_epochs: int = Field(1, ge=1)
     """Passes over the rows."""
     max_steps: int | None = Field(None, ge=1)
@@ -54,10 +43,46 @@ class TrainSettings(Spec):
     """AdamW's term against division by zero."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Norm above which the gradient of a step is scaled down."""
-    seed: int = Field(0, ge=0)
-    """Seed of row order, choice of rows with examples, adapter start and dropout; the job's where it is left out."""
     save_steps: int = Field(50, ge=1)
     """Optimiser steps between checkpoints."""
+
+
+class Optimisation(Schedule):
+    """What all trainings set."""
+
+    method: AnyMethod
+    """How the base model is adapted."""
+    learning_rate: float = Field(gt=0)
+    """Peak learning rate of AdamW."""
+    seed: int = Field(0, ge=0)
+    """Seed of row order, choice of rows with examples, adapter start and dropout; the job's where it is left out."""
+
+    @property
+    def contrast_rows(self) -> int:
+        """Rows that must stand together in a step: all of them, unless a subclass cuts the step."""
+        return self.global_batch
+
+
+class TrainSettings(Optimisation):
+    """The optimisation of a retriever: rows are scored against each other's passages."""
+
+    loss: AnyLoss = InfoNce()
+    """What is minimised."""
+    contrast_batch: int | None = Field(None, ge=2)
+    """Rows scored against each other's passages; divides ``global_batch``, which it is unless given."""
+    num_negatives: int = Field(1, ge=0)
+    """Hard negatives per row, the first of its list."""
+    share_with_examples: float = Field(0.7, ge=0, le=1)
+    """Share of rows whose query keeps its in-context examples (arXiv:2410.20088, appendix A.1: 0.7)."""
+    adapt: Literal["both", "queries"] = "both"
+    """Whether the adapted model encodes passages too, or these stay as the base has them and need no new index."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """Without ``adapt`` where both sides are adapted: such trainings keep their addresses."""
+        values = dict(super().identity())
+        if self.adapt == "both":
+            del values["adapt"]
+        return values
 
     @property
     def contrast_rows(self) -> int:
@@ -75,11 +100,20 @@ class TrainSettings(Spec):
         return self
 
 
+class TaskTrainSettings(Optimisation):
+    """The optimisation of a classifier or a language model on a task."""
+
+    head_learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate of a classifier's head; that of the adapter unless given."""
+    validate_every: int | None = Field(None, ge=1)
+    """Steps between scores on the validation rows, which are taken at the end too; never unless given."""
+
+
 class TrainCompute(Compute):
     """How a training is spread over workers."""
 
-    workers: int = Field(2, ge=1)
-    """Processes, each with a copy (or a shard) of the model."""
+    workers: int = Field(2, ge=0)
+    """Processes, each with a copy (or a shard) of the model; 0 trains in the calling process, without Ray."""
     cpus_per_worker: float = Field(1, gt=0)
     """Logical CPUs that each worker reserves; also its torch threads."""
     gpus_per_worker: float = Field(0, ge=0, le=1)
@@ -90,8 +124,15 @@ class TrainCompute(Compute):
     """Recompute activations in the backward pass: less memory, about a third more time."""
     max_micro_batch: int = Field(64, ge=1)
     """Most rows that one worker can hold at once."""
+    packed: bool = False
+    """Put several short texts of a language model into one sequence, where they do not see each other."""
     max_failures: int = Field(3, ge=0)
     """Worker failures after which the training is given up; each one resumes from the last checkpoint."""
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train, the calling one included."""
+        return max(1, self.workers)
 
     @property
     def device(self) -> str:
@@ -101,7 +142,7 @@ class TrainCompute(Compute):
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How a step is computed: ``accumulation`` contrast batches, each split evenly over ``workers``."""
+    """How a step is computed: ``accumulation`` micro-batches of ``micro_batch`` rows on each of ``workers``."""
 
     workers: int
     micro_batch: int
@@ -110,8 +151,8 @@ class BatchPlan:
 
 def plan_batches(settings: TrainSettings, compute: TrainCompute) -> BatchPlan:
     """The split of a step over workers; raises ConfigError when there is none, before anything starts."""
-    _check_method(settings.method, compute)
-    rows, workers = settings.contrast_rows, compute.workers
+    check_method(settings.method, compute)
+    rows, workers = settings.contrast_rows, compute.ranks
     if rows % workers:
         raise ConfigError(
             "E-TRN-SPLIT",
@@ -130,6 +171,14 @@ def plan_batches(settings: TrainSettings, compute: TrainCompute) -> BatchPlan:
     return BatchPlan(workers, micro_batch, settings.global_batch // rows)
 
 
+def plan_rows(settings: Optimisation, compute: TrainCompute) -> BatchPlan:
+    """The split of a step whose rows do not depend on each other: any number of workers will do."""
+    check_method(settings.method, compute)
+    each = math.ceil(settings.global_batch / compute.ranks)
+    micro_batch = min(each, compute.max_micro_batch)
+    return BatchPlan(compute.ranks, micro_batch, math.ceil(each / micro_batch))
+
+
 def check_precision(method: Method, precision: str) -> None:
     """Raise ConfigError where ``method`` splits the base's weights and they would be rounded."""
     if not method.keeps_base and precision != "fp32":
@@ -141,7 +190,8 @@ def check_precision(method: Method, precision: str) -> None:
         )
 
 
-def _check_method(method: Method, compute: TrainCompute) -> None:
+def check_method(method: Method, compute: TrainCompute) -> None:
+    """Raise ConfigError where ``method`` cannot be trained, or not under the ZeRO stage of ``compute``."""
     if method.untrainable:
         raise ConfigError(
             "E-TRN-METHOD",

@@ -2,13 +2,18 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """One optimiser step over all workers; ``step`` counts from 1, ``grad_norm`` is from before clipping."""
+    """One optimiser step over all workers; ``step`` counts from 1, ``grad_norm`` is from before clipping.
+
+    ``cut_rows`` were longer than the model's rows may be; ``validation`` holds scores after the step by name.
+    """
 
     step: int
     loss: float
@@ -16,6 +21,22 @@ class StepReport:
     grad_norm: float
     rows_per_second: float
     tokens: int
+    cut_rows: int = 0
+    validation: Mapping[str, float] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON data, without what the training has none of."""
+        return {name: value for name, value in asdict(self).items() if value or name not in _RARE}
+
+    def metrics(self) -> dict[str, float]:
+        """All figures but the step's number, one name each."""
+        figures = self.plain()
+        scores = figures.pop("validation", {})
+        del figures["step"]
+        return figures | {f"validation_{name}": value for name, value in scores.items()}
+
+
+_RARE = ("cut_rows", "validation")
 
 
 def read_steps(path: Path) -> list[StepReport]:
@@ -47,4 +68,4 @@ def sync_log(path: Path) -> None:
 
 
 def _line(report: StepReport) -> str:
-    return json.dumps(asdict(report)) + "\n"
+    return json.dumps(report.plain()) + "\n"

@@ -1,5 +1,5 @@
 """The training loop under Ray Train: workers started, watched and restarted, progress and errors brought
-back.
+back. Without workers it runs in the calling process.
 
 Ray is asked for processes, a process group and restarts only. Checkpoints and progress lie in the training's
 folder, so each start has a Ray name of its own and nothing that Ray left behind can stop or mislead the next
@@ -12,15 +12,14 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from descant.core.errors import DescantError, Interrupted, ResourceError
-from descant.stages.training.batches import BatchOrder
-from descant.stages.training.loop import STEPS, STOP, Outcome, Training, train
-from descant.stages.training.rows import read_rows
-from descant.stages.training.settings import TrainCompute, plan_batches
+from descant.stages.training.in_process import train_here
+from descant.stages.training.loop import STEPS, STOP, Outcome, train
+from descant.stages.training.objective import Training
+from descant.stages.training.settings import TrainCompute
 from descant.stages.training.step_log import StepReport, read_steps
 
 if TYPE_CHECKING:
@@ -32,16 +31,20 @@ POLL_SECONDS = 0.5
 
 
 def run_training(training: Training, on_progress: Callable[[StepReport], None]) -> Outcome:
-    """Train on Ray workers to the end; the same call resumes what was killed or stopped.
+    """Train to the end, on Ray workers where there are any; the same call resumes what was killed or stopped.
 
-    Leaves ``adapter/``, ``steps.jsonl`` and ``checkpoints/`` in the training's folder and calls
-    ``on_progress`` here once for every step. Ctrl-C asks the workers to save and stop, a second one does not
-    wait for them. Raises ConfigError and DataError before anything starts, what the workers raise, and
-    ResourceError when they keep dying.
+    Leaves what the objective saves, ``steps.jsonl`` and ``checkpoints/`` in the training's folder and calls
+    ``on_progress`` here once for every step, those of an earlier call included. Ctrl-C asks the workers to save
+    and stop, a second one does not wait for them. Without workers ``on_progress`` is called between steps, and
+    what it raises ends the training there, as Ctrl-C does. Raises ConfigError and DataError before anything
+    starts, what the workers raise, and ResourceError when they keep dying.
     """
-    training = replace(training, rows=training.rows.resolve(), folder=training.folder.resolve())
-    _check(training)
+    training = training.resolved()
+    training.check()
+    training.folder.mkdir(parents=True, exist_ok=True)
     (training.folder / STOP).unlink(missing_ok=True)
+    if not training.compute.workers:
+        return train_here(training, on_progress)
     ray_folder = training.folder / "ray"
     with ThreadPoolExecutor(1) as executor:
         running = executor.submit(_fit, training, ray_folder)
@@ -51,15 +54,6 @@ def run_training(training: Training, on_progress: Callable[[StepReport], None]) 
     if isinstance(answer, DescantError):
         raise answer
     return answer
-
-
-def _check(training: Training) -> None:
-    """Refuse here what every worker would refuse."""
-    plan_batches(training.settings, training.compute)
-    rows = read_rows(training.rows, num_negatives=training.settings.num_negatives)
-    order = BatchOrder([row.task for row in rows], training.settings)
-    log.info("%d rows, %d steps of %d", len(rows), order.num_steps, training.settings.global_batch)
-    training.folder.mkdir(parents=True, exist_ok=True)
 
 
 def _fit(training: Training, ray_folder: Path) -> Outcome | DescantError:

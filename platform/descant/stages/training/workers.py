@@ -1,6 +1,5 @@
 """Between the workers of a training: who is first, one answer for all, and one process as a group of one."""
 
-import ctypes
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -10,9 +9,6 @@ from torch._C._distributed_c10d import HashStore
 from descant.core.errors import DescantError
 
 Answer = TypeVar("Answer")
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Parameter numbers of ``mallopt(3)``."""
 
 
 def join_group(device: str) -> None:
@@ -26,12 +22,11 @@ def join_group(device: str) -> None:
         dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
 
 
-def keep_freed_memory() -> None:
-    """Have glibc reuse the blocks a step frees; giving them back costs a fifth of a step in page faults."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**30)
+def largest(number: int) -> int:
+    """The largest of the workers' numbers, on every worker."""
+    numbers = [number] * dist.get_world_size()
+    dist.all_gather_object(numbers, number)
+    return max(numbers)
 
 
 def is_first() -> bool:

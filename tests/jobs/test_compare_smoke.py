@@ -1,0 +1,75 @@
+"""The smoke comparison as a user runs it: to its end, again, and killed in the middle."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RECIPE = ROOT / "jobs" / "recipes" / "compare_adapters" / "smoke.yaml"
+METHODS = 8
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def command(store: Path) -> list[str]:
+    arguments = ["compare", str(RECIPE), "--store", str(store), "--compute", str(ROOT / "clusters" / "local")]
+    return [sys.executable, "-m", "descant.cli", *arguments]
+
+
+def run(store: Path) -> str:
+    done = subprocess.run(command(store), capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def study_folder(store: Path) -> Path:
+    (report,) = store.glob("study/*/*/report.html")
+    return report.parent
+
+
+def records(store: Path) -> dict[str, float]:
+    """When each record was written, by its name."""
+    found = store.glob("study/*/records/**/*.json")
+    return {str(path.relative_to(store)): path.stat().st_mtime for path in found}
+
+
+def test_killed_comparison_goes_on_to_the_same_table(tmp_path: Path) -> None:
+    started = time.monotonic()
+    printed = run(tmp_path / "whole")
+    assert time.monotonic() - started < 180
+    table = (study_folder(tmp_path / "whole") / "table.tsv").read_bytes()
+    assert len(table.splitlines()) == 1 + METHODS * 2
+    assert "cannot be told from" in printed or "best" in printed
+
+    killed = tmp_path / "killed"
+    running = subprocess.Popen(
+        command(killed),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 180
+    while len(records(killed)) < METHODS and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(0.2)
+    assert running.poll() is None, "it ended before it could be killed"
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    time.sleep(2)  # Ray's processes notice that their driver is gone
+    before = records(killed)
+    assert METHODS <= len(before) < METHODS * 4
+
+    run(killed)
+    kept = study_folder(killed) / "records"
+    assert len(list(kept.glob("**/*.json"))) == METHODS * 4
+    assert (study_folder(killed) / "table.tsv").read_bytes() == table
+
+    begun = time.monotonic()
+    again = run(killed)
+    assert time.monotonic() - begun < 20
+    assert "report.html" in again
