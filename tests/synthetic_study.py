@@ -26,7 +26,7 @@ def synthetic_study(*, num_rows: int = 400, num_seeds: int = 3, num_trials: int 
         ids = [f"{name}-{i}" for i in range(num_rows)]
         hardness = generator.uniform(0, 1, num_rows)
         base = {i: float(h < level) for i, h in zip(ids, hardness, strict=True)}
-        tasks.append(StudyTask(name, measure, True, 250, num_rows, base, 1.0421))
+        tasks.append(StudyTask(name, measure, True, 250, num_rows, base, 1.0421, level))
         for method, gain, parameters, megabytes, speed in METHODS:
             trials = tuple(
                 trial(generator, number, level + gain, failed=method == FAILED)

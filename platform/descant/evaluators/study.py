@@ -57,6 +57,8 @@ class StudyTask:
     """Of the untrained base on the test split; None where it cannot do the task (a new head)."""
     forgetting_base: float | None
     """Bits per byte of the untrained base on the probe text; None without a probe."""
+    quality: float | None = None
+    """The validation score whose time is told for each method; None where none was asked for."""
 
 
 @_checked

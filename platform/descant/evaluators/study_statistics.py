@@ -35,6 +35,8 @@ class Cost:
     """Mean over the seeds that reached the target; None where none did."""
     num_reached: int
     """Seeds that reached the target."""
+    has_target: bool
+    """Whether the study asked for the time to a target."""
     tuning_seconds: float
     """Of all its trials."""
 
@@ -120,7 +122,7 @@ def task_result(study: Study, task: StudyTask) -> TaskResult:
             seed_deviation=float(scores_sn.mean(axis=1).std(ddof=1)) if len(scores_sn) > 1 else None,
             to_best=to_best.get(method),
             standing="best" if method == best else _standing(to_best.get(method), sign),
-            cost=None if method == BASE else _cost(entries[method]),
+            cost=None if method == BASE else _cost(entries[method], task),
         )
         for method, scores_sn in scores.items()
     ]
@@ -205,7 +207,7 @@ def _scores_by_method(study: Study, task: StudyTask) -> dict[str, np.ndarray]:
     return scores
 
 
-def _cost(entry: Entry) -> Cost:
+def _cost(entry: Entry, task: StudyTask) -> Cost:
     finals = entry.finals
     reached = [f.seconds_to_quality for f in finals if f.seconds_to_quality is not None]
     return Cost(
@@ -217,6 +219,7 @@ def _cost(entry: Entry) -> Cost:
         training_seconds=float(np.mean([f.training_seconds for f in finals])),
         seconds_to_quality=float(np.mean(reached)) if reached else None,
         num_reached=len(reached),
+        has_target=task.quality is not None,
         tuning_seconds=sum(t.seconds for t in entry.trials),
     )
 

@@ -173,7 +173,8 @@ class StudyContent:
             "Scores are means of the deciding measure over all test examples and seeds. Intervals are 95 %, "
             f"over other examples ({NUM_RESAMPLES:,} bootstrap resamples) and other training seeds (a t "
             "distribution, since three seeds are too few to resample); one seed has an interval over examples "
-            "only. Differences from the best are paired by example. Each p-value is the larger of a paired "
+            "only. The run of the first seed is the chosen trial itself. Differences "
+            "from the best are paired by example. Each p-value is the larger of a paired "
             "randomisation test over examples and of the test that the interval makes, so it holds for other "
             "seeds too; it is Holm-corrected over all that is compared with the best of a task. A method "
             f"“cannot be told from the best” unless p is below {ALPHA} and the interval leaves out 0: that "
@@ -212,8 +213,8 @@ def parameters_text(row: MethodResult) -> str:
 
 
 def quality_text(row: MethodResult) -> str:
-    """Seconds to quality, and how many seeds got there where not all did."""
-    if row.cost is None:
+    """Seconds to quality, and how many seeds got there where not all did; nothing where no quality was asked for."""
+    if row.cost is None or not row.cost.has_target:
         return ""
     if row.cost.seconds_to_quality is None:
         return "not reached"

@@ -51,6 +51,7 @@ def _task(job: Comparison, name: str, results: Results) -> values.StudyTask:
         test_rows=_num_rows(data, "test"),
         base_scores=None if score is None else scores_by_example(score, measure),
         forgetting_base=_bits_per_byte(results.artifacts.get(f"{FORGETTING}: {name}")),
+        quality=job.quality(name),
     )
 
 
