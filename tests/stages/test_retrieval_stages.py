@@ -204,6 +204,8 @@ def test_validation_queries_leave_training_and_smaller_splits_are_part_of_larger
         assert {row.query_id for row in triples_of(data)} == train - validation
         assert judgements_of(data, "test") == judgements_of(whole, "test")
     assert set(judgements_of(small, "validation")) < set(judgements_of(large, "validation"))
+    assert large.manifest.facts["train_queries_in_validation"] == 0
+    assert "train_queries_in_validation" not in whole.manifest.facts
     assert whole.manifest.fingerprint == fetched().fingerprint
 
 

@@ -23,7 +23,8 @@ from descant.stages.base import Outcome, Stage, StageContext
 
 T = TypeVar("T")
 
-TRAIN, VALIDATION = "train", "validation"
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+_SAID = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
 
 
 class Fetch(Stage):
@@ -147,21 +148,28 @@ class Fetch(Stage):
             yield VALIDATION, (row for row in self.source.judgements(split) if is_set_apart(row))
 
     def _leakage(self, asked: dict[str, set[str]], texts: dict[str, str]) -> dict[str, Any]:
-        """Training queries that are also test queries, by id or by text."""
-        test = "test"
-        test_ids = asked.get(test, set())
-        test_texts = {_folded(texts[i]) for i in test_ids if i in texts}
-        shared = sorted(
-            i for i in asked.get(TRAIN, set()) if i in test_ids or _folded(texts.get(i, "")) in test_texts
-        )
-        if shared and self.strict:
-            raise DataError(
-                "E-DATA-LEAK",
-                f"{TRAIN}/{test}",
-                f"{len(shared)} training queries are also test queries: {', '.join(shared[:10])}",
-                "Nothing was trained. Remove them from the training split, or set strict: false to report them.",
+        """Queries of one split that are also queries of another, by id or by text."""
+        facts: dict[str, Any] = {}
+        for one, other in ((TRAIN, TEST), (TRAIN, VALIDATION), (VALIDATION, TEST)):
+            if VALIDATION in (one, other) and VALIDATION not in asked:
+                continue
+            ids = asked.get(other, set())
+            folded = {_folded(texts[i]) for i in ids if i in texts}
+            shared = sorted(
+                i for i in asked.get(one, set()) if i in ids or _folded(texts.get(i, "")) in folded
             )
-        return {"train_queries_in_test": len(shared), "train_queries_in_test_first": shared[:20]}
+            if shared and self.strict:
+                raise DataError(
+                    "E-DATA-LEAK",
+                    f"{one}/{other}",
+                    f"{len(shared)} {_SAID[one]} queries are also {_SAID[other]} queries: {', '.join(shared[:10])}",
+                    f"Nothing was trained. Remove them from the {_SAID[one]} split, or set strict: false to report them.",
+                )
+            facts |= {
+                f"{one}_queries_in_{other}": len(shared),
+                f"{one}_queries_in_{other}_first": shared[:20],
+            }
+        return facts
 
 
 def passages_of(data: Artifact, name: str) -> list[Passage]:
