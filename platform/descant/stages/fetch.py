@@ -163,7 +163,8 @@ class Fetch(Stage):
                     "E-DATA-LEAK",
                     f"{one}/{other}",
                     f"{len(shared)} {_SAID[one]} queries are also {_SAID[other]} queries: {', '.join(shared[:10])}",
-                    f"Nothing was trained. Remove them from the {_SAID[one]} split, or set strict: false to report them.",
+                    f"Nothing was trained. Remove them from the {_SAID[one]} split, or set strict: false to report "
+                    "them.",
                 )
             facts |= {
                 f"{one}_queries_in_{other}": len(shared),
