@@ -73,3 +73,17 @@ def test_killed_comparison_goes_on_to_the_same_table(tmp_path: Path) -> None:
     again = run(killed)
     assert time.monotonic() - begun < 20
     assert "report.html" in again
+
+
+def test_comparison_that_is_asked_to_stop_ends_with_75_and_keeps_its_records(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT, start_new_session=True
+    )
+    deadline = time.monotonic() + 180
+    while len(records(tmp_path)) < 3 and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(0.2)
+    running.terminate()
+    _, printed = running.communicate(timeout=120)
+    assert running.returncode == 75, printed.decode()
+    assert b"asked to stop" in printed
+    assert len(records(tmp_path)) >= 3

@@ -1,5 +1,6 @@
 """Models trained on a task, in the registry: gate, loading in a fresh process, comparing, pulling."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -81,6 +82,14 @@ def test_first_task_model_becomes_champion_only_when_shown_better_than_its_base(
     root: Path, classifiers: tuple[Path, Path], right: int, base: int, aliases: tuple[str, ...]
 ) -> None:
     assert registered(root, classifiers[0], judged(right, base=base)).aliases == aliases
+
+
+@pytest.mark.parametrize(("right", "aliases"), [(30, ()), (2, ("champion",))])
+def test_where_lower_is_better_the_lower_scores_win(
+    root: Path, classifiers: tuple[Path, Path], right: int, aliases: tuple[str, ...]
+) -> None:
+    shown = dataclasses.replace(judged(right, base=15, measure="bits_per_byte"), higher_is_better=False)
+    assert registered(root, classifiers[0], shown).aliases == aliases
 
 
 def test_worse_task_model_cannot_take_the_alias_and_a_better_one_does(
