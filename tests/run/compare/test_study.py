@@ -82,6 +82,7 @@ def test_running_again_runs_nothing_and_gives_equal_records(tmp_path: Path) -> N
     assert not finals.began
 
 
+@pytest.mark.slow
 def test_lost_records_are_made_again_from_what_the_store_holds(tmp_path: Path) -> None:
     first, _, _ = study(tmp_path, log=str(tmp_path / "log"))
     trained = (tmp_path / "log").read_text()
@@ -92,12 +93,14 @@ def test_lost_records_are_made_again_from_what_the_store_holds(tmp_path: Path) -
     assert [r.score for r in second.tuning["hill", "low"]] == [r.score for r in first.tuning["hill", "low"]]
 
 
+@pytest.mark.slow
 def test_grid_tries_every_choice_once(tmp_path: Path) -> None:
     phases, _, _ = study(tmp_path, search="grid", choices=(0.1, 0.3, 0.2))
     for records in phases.tuning.values():
         assert sorted(float(str(record.setting["boost"])) for record in records) == [0.1, 0.2, 0.3]
 
 
+@pytest.mark.slow
 def test_optuna_searches_within_each_method(tmp_path: Path) -> None:
     phases, _, _ = study(tmp_path, search="optuna", budget={"trials": 6}, seeds=(1,))
     for records in phases.tuning.values():
@@ -137,6 +140,7 @@ def test_a_method_that_fails_is_named_with_its_cause_and_others_finish(
     assert len(phases.finals["hill", "low"]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "error"), [("error", DataError), ("nan", NumericsError)])
 def test_when_every_method_fails_the_command_fails_as_the_first(
     tmp_path: Path, how: str, error: type[Exception]
@@ -146,12 +150,14 @@ def test_when_every_method_fails_the_command_fails_as_the_first(
         refuse_all_failed("hills", phases)
 
 
+@pytest.mark.slow
 def test_a_missing_measure_fails_the_trial(tmp_path: Path) -> None:
     phases, _, _ = study(tmp_path, reported="depth", budget={"trials": 1})
     assert [r.cause for r in phases.tuning["hill", "low"]] == ["the evaluation has no measure height"]
     assert not phases.finals
 
 
+@pytest.mark.slow
 def test_a_budget_in_seconds_is_spent_by_every_method(tmp_path: Path) -> None:
     phases, _, _ = study(tmp_path, budget={"seconds": 2.5}, seconds=0.2, seeds=(1,))
     for records in phases.tuning.values():
@@ -160,6 +166,7 @@ def test_a_budget_in_seconds_is_spent_by_every_method(tmp_path: Path) -> None:
         assert sum(spent[:-2]) < 2.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
 def test_lost_trials_of_a_scheduled_study_are_made_again_beside_those_that_stand(
     tmp_path: Path, scheduler: str
@@ -181,6 +188,7 @@ def test_lost_trials_of_a_scheduled_study_are_made_again_beside_those_that_stand
     assert [record.number for record in second.tuning["hill", "low"]] == list(range(6))
 
 
+@pytest.mark.slow
 def test_a_failed_seed_is_named_and_tried_again(tmp_path: Path) -> None:
     failing, _, _ = study(tmp_path, fails={"high": "error"}, fails_in="final")
     assert [record.status for record in failing.finals["hill", "high"]] == ["failed", "failed"]

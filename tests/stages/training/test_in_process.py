@@ -53,6 +53,7 @@ def in_fresh_process(folder: Path, name: str) -> list[tuple[str, str, str]]:
     return [tuple(step) for step in json.loads(ended.stdout.splitlines()[-1])]
 
 
+@pytest.mark.slow
 def test_many_trainings_in_any_order_give_the_losses_of_fresh_processes(tmp_path: Path) -> None:
     expected = {name: in_fresh_process(tmp_path / f"fresh-{name}", name) for name in CASES}
     for i, name in enumerate(["svft", "lora", "lora", "full", "svft", "lora", "full"]):
