@@ -33,6 +33,7 @@ def train_workers() -> list[int]:
     return [child.pid for child in children if "RayTrainWorker" in " ".join(child.cmdline())]
 
 
+@pytest.mark.slow
 def test_training_with_a_worker_killed_ends_like_an_undisturbed_one(local_ray: None, tmp_path: Path) -> None:
     long: dict[str, Any] = {"compute": TWO, "max_steps": 120, "num_train_epochs": 100, "save_steps": 10}
     straight, broken = (toy_training(tmp_path / name, **long) for name in ("straight", "broken"))
