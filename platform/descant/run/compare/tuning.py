@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from descant.artifacts.store import Store
+from descant.core.errors import Interrupted
 from descant.run.compare.cells import Cell, Point, Record, write_record
 from descant.run.compare.trial import run_cell
 from descant.run.profile import Profile
@@ -158,7 +159,8 @@ def run_groups(
         )
         try:
             tuner.fit()
-        except TuneError:
+        except (TuneError, SystemError) as error:
+            _raise_if_stopped(error)
             if search.error is None:
                 raise
     if search.error is not None:
@@ -180,6 +182,14 @@ def _work(config: dict[str, Any], *, root: str, profile: Profile) -> None:
     cell: Cell = config["cell"]
     ending = run_cell(cell, Store(root), profile, tune.report)
     tune.report({"ending": json.dumps(ending)})  # as text: Tune takes nested values apart
+
+
+def _raise_if_stopped(error: BaseException | None) -> None:
+    """Raise the request to stop that ``error`` was made of: Tune wraps it, and so does Ray's compiled code."""
+    while error is not None:
+        if isinstance(error, Interrupted):
+            raise error from None
+        error = error.__cause__ or error.__context__
 
 
 @contextlib.contextmanager
