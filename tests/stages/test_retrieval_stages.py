@@ -23,6 +23,8 @@ from descant.stages.evaluate import Evaluate, check_same_encoder
 from descant.stages.fetch import Fetch, judgements_of, passages_of, triples_of
 from descant.stages.mine_examples import MineExamples, examples_of
 from descant.stages.pair_examples import PairExamples
+from descant.stages.train import VECTORS, Train
+from descant.stages.training.settings import TrainCompute, TrainSettings
 from tests.pipeline import made
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -213,3 +215,39 @@ def test_more_validation_queries_than_there_are_is_refused(store: Store) -> None
     stage = Fetch(source=Beir(path=str(SHIPPED)), validation_queries=100_000)
     with pytest.raises(DataError, match="validation_queries takes 100000"):
         made(Step("fetch", stage), store, Profile())
+
+
+def test_queries_of_a_model_that_adapts_their_side_alone_search_passages_of_the_base(store: Store) -> None:
+    data = fetched()
+    passages = Step("embed", EmbedPassages(encoder=ENCODER), {"data": data})
+    rows = Step(
+        "rows",
+        PairExamples(encoder=ENCODER, task="facts", max_rows=32, num_negatives=0, seed=1),
+        {"data": data},
+    )
+    built = Step("index", BuildIndex(index=Exact()), {"vectors": passages})
+    scores = {}
+    for adapt in ("queries", "both"):
+        settings = TrainSettings.model_validate(
+            {
+                "method": {"kind": "lora", "r": 2},
+                "learning_rate": 1e-2,
+                "global_batch": 8,
+                "num_negatives": 0,
+                "adapt": adapt,
+            }
+        )
+        vectors = {VECTORS: passages} if adapt == "queries" else {}
+        trained = Step("train", Train(encoder=ENCODER, settings=settings), {"rows: facts": rows, **vectors})
+        queries = Step(
+            "queries", EmbedQueries(encoder=ENCODER, split="test"), {"data": data, "model": trained}
+        )
+        stage = Evaluate(split="test", measures=MEASURES, top_k=10, seed=1)
+        target = Step("evaluate", stage, {"data": data, "index": built, "queries": queries})
+        profile = Profile(train=TrainCompute(workers=0))
+        if adapt == "both":
+            with pytest.raises(IntegrityError, match="weights: base and train/"):
+                made(target, store, profile)
+        else:
+            scores = made(target, store, profile)["evaluate"].manifest.facts
+    assert 0 <= scores["ndcg_at_10"] <= 1

@@ -26,6 +26,7 @@ from descant.stages.fetch import judgements_of, passages_of, queries_of
 from descant.stages.map_parts import MapCompute, map_parts
 from descant.stages.mine_examples import examples_of
 from descant.stages.quarantine import encode_around_faults, refuse_many_faults
+from descant.stages.vectors import ADAPTS
 
 QUERIES_PER_PART = 256
 
@@ -107,7 +108,10 @@ class EmbedQueries(Stage):
             for number, start in enumerate(starts)
         }
         map_parts(context, _QueryWork(context, self.encoder, self.split), sizes, unit="queries")
-        return _embedded(context, sizes)
+        outcome = _embedded(context, sizes)
+        model = context.inputs.get("model")
+        adapts = model.manifest.spec["settings"].get("adapt", "both") if model is not None else "both"
+        return Outcome(outcome.names, {**outcome.facts, ADAPTS: adapts})
 
 
 def judged_queries(data: Artifact, split: str) -> list[Query]:

@@ -23,7 +23,7 @@ from descant.indexes.merge import Answer, merge
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.fetch import judgements_of
 from descant.stages.map_parts import MapCompute, map_light_parts
-from descant.stages.vectors import read_vectors, weights_of
+from descant.stages.vectors import passage_weights_of, read_vectors
 
 SCORES, RUN = "scores", "run"
 
@@ -111,9 +111,12 @@ class Evaluate(Stage):
 
 
 def check_same_encoder(index: Artifact, queries: Artifact) -> None:
-    """Raise IntegrityError, naming the fields, when index and queries were not made by the same encoder."""
+    """Raise IntegrityError, naming the fields, when index and queries were not made by the same encoder.
+
+    The queries of a model that adapts their side alone go with passages of its base.
+    """
     passages = {**index.manifest.facts["encoder"], "weights": index.manifest.facts.get("weights")}
-    asked = {**queries.manifest.spec["encoder"], "weights": weights_of(queries)}
+    asked = {**queries.manifest.spec["encoder"], "weights": passage_weights_of(queries)}
     shared = ("model", "pooling", "attention", "precision", "weights")
     differing = [name for name in shared if passages[name] != asked[name]]
     if differing:

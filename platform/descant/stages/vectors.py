@@ -7,6 +7,9 @@ import numpy as np
 from descant.artifacts.store import Artifact
 from descant.artifacts.tables import read_table, vectors_of
 
+ADAPTS = "adapts"
+"""Fact of embedded queries: ``both``, or ``queries`` where their model leaves passages to its base."""
+
 
 def read_vectors(encoded: Artifact, names: Sequence[str] | None = None) -> tuple[list[str], np.ndarray]:
     """Ids and float32 [rows, dim] of the parts ``names``, of all by default, in their order."""
@@ -20,3 +23,8 @@ def read_vectors(encoded: Artifact, names: Sequence[str] | None = None) -> tuple
 def weights_of(encoded: Artifact) -> str:
     """Whose weights encoded it: the address of a training, or ``base``."""
     return encoded.manifest.inputs.get("model", "base")
+
+
+def passage_weights_of(queries: Artifact) -> str:
+    """Whose weights the passages have that these queries go with: their own, or those of the base alone."""
+    return "base" if queries.manifest.facts.get(ADAPTS) == "queries" else weights_of(queries)
