@@ -60,7 +60,6 @@ def test_killed_comparison_goes_on_to_the_same_table(tmp_path: Path) -> None:
     assert running.poll() is None, "it ended before it could be killed"
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
-    time.sleep(2)  # Ray's processes notice that their driver is gone
     before = records(killed)
     assert METHODS <= len(before) < METHODS * 4
 

@@ -59,3 +59,15 @@ class RowCheck:
                 f"{rejected} of {self.num_rows} rows cannot be used ({counts}), {limit}",
                 f"Nothing was published. Correct the file; the first ones: {places}.",
             )
+
+
+def separated(rows: Iterable[Record | Rejected]) -> tuple[list[Record], list[Rejected]]:
+    """What can be used and what cannot, each in its order."""
+    kept: list[Record] = []
+    rejected: list[Rejected] = []
+    for row in rows:
+        if isinstance(row, Rejected):
+            rejected.append(row)
+        else:
+            kept.append(row)
+    return kept, rejected

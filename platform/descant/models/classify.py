@@ -13,13 +13,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from descant.core.errors import ConfigError
 from descant.core.fingerprint import file_digest
 from descant.core.seeds import seed_for
 from descant.models.classifier import ClassifierSpec
 from descant.models.folders import HEAD, check_same, checked_adapter, read_trained, with_adapter
 from descant.models.images import load_processor, pixel_values
-from descant.models.load import load_image_model, load_model
+from descant.models.load import check_text_settings, load_image_model, load_model
 from descant.models.pooling import pooled_states
 from descant.models.tokens import TokenRow, batches, padded
 
@@ -58,7 +57,9 @@ class Classifier(torch.nn.Module):
         self.head = new_head(int(backbone.config.hidden_size), num_labels, seed=seed)
         self.has_types = spec.image is None and getattr(backbone.config, "type_vocab_size", 0) > 1
         if spec.image is None:
-            _check_text(spec, backbone, reader)
+            check_text_settings(
+                backbone, reader, pooling=spec.pooling, longest=spec.max_tokens, fields="max_tokens"
+            )
 
     @property
     def num_labels(self) -> int:
@@ -193,21 +194,3 @@ def load_classifier(
         classifier.requires_grad_(False)
     classifier.head.to(device)
     return classifier.eval()
-
-
-def _check_text(spec: ClassifierSpec, backbone: Any, tokenizer: Any) -> None:
-    if spec.pooling == "eos" and tokenizer.eos_token_id is None:
-        raise ConfigError(
-            "E-MOD-EOS",
-            type(backbone).__name__,
-            "pooling eos, but the tokenizer has no end-of-text token",
-            "Set pooling: last_token or mean.",
-        )
-    limit = getattr(backbone.config, "max_position_embeddings", None)
-    if limit is not None and spec.max_tokens > limit:
-        raise ConfigError(
-            "E-MOD-LENGTH",
-            type(backbone).__name__,
-            f"rows of {spec.max_tokens} tokens are asked for, the model has {limit} positions",
-            f"Set max_tokens to {limit} or less.",
-        )

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from descant.artifacts.weights import check_safetensors, weight_files
-from descant.core.errors import ConfigError
 from descant.core.records import Example, Passage
 from descant.data.fit import FittedPrompt, fit_prompts
 from descant.data.prompts import PromptedText
 from descant.models.encoder import EncoderSpec
 from descant.models.folders import with_adapter
-from descant.models.load import load_model
+from descant.models.load import check_text_settings, load_model
 from descant.models.pooling import pool
 from descant.models.tokens import TokenRow, batches, padded, token_rows
 
@@ -34,22 +33,13 @@ class Encoder:
 
     def __init__(self, spec: EncoderSpec, model: Any, tokenizer: "PreTrainedTokenizerFast") -> None:
         """Raise ConfigError where the model cannot do what ``spec`` asks: end-of-text token, length."""
-        if spec.pooling == "eos" and tokenizer.eos_token_id is None:
-            raise ConfigError(
-                "E-MOD-EOS",
-                type(model).__name__,
-                "pooling eos, but the tokenizer has no end-of-text token",
-                "Set pooling: last_token or mean.",
-            )
-        limit = getattr(model.config, "max_position_embeddings", None)
-        longest = max(spec.max_query_tokens, spec.max_passage_tokens)
-        if limit is not None and longest > limit:
-            raise ConfigError(
-                "E-MOD-LENGTH",
-                type(model).__name__,
-                f"texts of {longest} tokens are asked for, the model has {limit} positions",
-                f"Set max_query_tokens and max_passage_tokens to {limit} or less.",
-            )
+        check_text_settings(
+            model,
+            tokenizer,
+            pooling=spec.pooling,
+            longest=max(spec.max_query_tokens, spec.max_passage_tokens),
+            fields="max_query_tokens and max_passage_tokens",
+        )
         self.spec, self.model, self.tokenizer = spec, model, tokenizer
         self.dim = int(model.config.hidden_size)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from descant.artifacts.models import AnyModel, StoredModel
 from descant.core.errors import ConfigError, IntegrityError
-from descant.models.encoder import Attention, Precision
+from descant.models.encoder import Attention, Pooling, Precision
 from descant.models.gguf import convert_if_missing
 from descant.models.tiny import tiny_model, tiny_tokenizer
 
@@ -175,6 +175,31 @@ def load_tokenizer(reference: AnyModel) -> "PreTrainedTokenizerFast":
         loaded: Any = AutoTokenizer.from_pretrained(reference.locate(), **_LOCAL)
     tokenizer: PreTrainedTokenizerFast = loaded
     return tokenizer
+
+
+def check_text_settings(
+    model: Any, tokenizer: "PreTrainedTokenizerFast", *, pooling: Pooling, longest: int, fields: str
+) -> None:
+    """Raise ConfigError where texts need an end-of-text token, or ``longest`` tokens, that the model has not.
+
+    ``fields`` names the settings of the length.
+    """
+    name = type(model).__name__
+    if pooling == "eos" and tokenizer.eos_token_id is None:
+        raise ConfigError(
+            "E-MOD-EOS",
+            name,
+            "pooling eos, but the tokenizer has no end-of-text token",
+            "Set pooling: last_token or mean.",
+        )
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit is not None and longest > limit:
+        raise ConfigError(
+            "E-MOD-LENGTH",
+            name,
+            f"texts of {longest} tokens are asked for, the model has {limit} positions",
+            f"Set {fields} to {limit} or less.",
+        )
 
 
 def _load_stored(folder: Path, dtype: "torch.dtype", attention: Attention, auto: Any = None) -> Any:

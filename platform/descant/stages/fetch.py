@@ -19,6 +19,7 @@ from descant.core.records import Judgement, Passage, Query, Rejected, Triple
 from descant.core.seeds import seed_for
 from descant.core.spec import Compute
 from descant.data import AnyRetrievalSource, RowCheck
+from descant.data.rejects import separated
 from descant.stages.base import Outcome, Stage, StageContext
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ class Fetch(Stage):
         facts: dict[str, Any] = {}
 
         def put(kind: type[Record], rows: Iterable[Record | Rejected], name: str) -> list[Record]:
-            kept, rejected = _separate(rows)
+            kept, rejected = separated(rows)
             table = record_table(kind, kept)
             publish(
                 context.folder,
@@ -202,17 +203,6 @@ def passages_by_id(data: Artifact, wanted: set[str]) -> dict[str, Passage]:
     for name in data.names("passages-"):
         found.update((p.id, p) for p in passages_of(data, name) if p.id in wanted)
     return found
-
-
-def _separate(rows: Iterable[T | Rejected]) -> tuple[list[T], list[Rejected]]:
-    kept: list[T] = []
-    rejected: list[Rejected] = []
-    for row in rows:
-        if isinstance(row, Rejected):
-            rejected.append(row)
-        else:
-            kept.append(row)
-    return kept, rejected
 
 
 def _chunks(rows: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -6,7 +6,7 @@ file, and a smaller number of them is always part of a larger one.
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -19,6 +19,7 @@ from descant.core.records import Rejected
 from descant.core.seeds import seed_for
 from descant.core.spec import Compute
 from descant.data import RowCheck
+from descant.data.rejects import separated
 from descant.data.splits import SPLITS, Split
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.tasks import AnyTask
@@ -59,7 +60,8 @@ class PrepareTask(Stage):
         rows: dict[Split, list[TaskRow]] = {}
         for split in self.task.splits():
             check = RowCheck(split)
-            kept, rejected[split] = _separate(check.unique(self._read(split, asked=split != "train")))
+            kept: list[TaskRow]
+            kept, rejected[split] = separated(check.unique(self._read(split, asked=split != "train")))
             check.finish()
             rows[split] = sorted(kept, key=lambda row: (self._place(row.id), row.id))
             facts["duplicates_dropped"] += check.duplicates
@@ -124,17 +126,6 @@ def task_rows(data: Artifact, split: Split) -> list[dict[str, Any]]:
     """The rows of one split of a ``prepare_task`` result, by column name."""
     rows: list[dict[str, Any]] = read_table(data.path(split)).to_pylist()
     return rows
-
-
-def _separate(rows: Iterable[TaskRow | Rejected]) -> tuple[list[TaskRow], list[Rejected]]:
-    kept: list[TaskRow] = []
-    rejected: list[Rejected] = []
-    for row in rows:
-        if isinstance(row, Rejected):
-            rejected.append(row)
-        else:
-            kept.append(row)
-    return kept, rejected
 
 
 def _shared(rows: Mapping[Split, list[TaskRow]]) -> dict[str, Any]:

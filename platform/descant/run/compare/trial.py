@@ -87,6 +87,7 @@ def make(
     """The result of ``step``: found, or made now, or awaited where another process is making it."""
     stage = step.stage
     inputs = {name: made[upstream.fingerprint] for name, upstream in step.inputs.items()}
+    waits = 0
     while (found := store.find(stage.name, step.fingerprint)) is None:
         with contextlib.ExitStack() as stack:
             try:
@@ -96,7 +97,8 @@ def make(
                     )
                 )
             except BusyError as error:
-                log.debug("waiting: %s", error)
+                log.log(logging.DEBUG if waits else logging.WARNING, "waiting for another process: %s", error)
+                waits += 1
                 time.sleep(POLL_SECONDS)
                 continue
             if (found := store.find(stage.name, step.fingerprint)) is None:

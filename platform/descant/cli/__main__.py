@@ -1,0 +1,5 @@
+"""``python -m descant.cli``."""
+
+from descant.cli import main
+
+main()

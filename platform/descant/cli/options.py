@@ -1,0 +1,40 @@
+"""What several commands share: the arguments, the store they name and the console they print to."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from descant.artifacts.store import Store, store_root
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+RecipePath = Annotated[
+    Path, typer.Argument(help="A recipe, for example jobs/recipes/finetune_retriever/smoke.yaml")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override one setting: --set training.learning_rate=1e-4")
+]
+ComputePath = Annotated[
+    Path | None, typer.Option("--compute", help="A compute profile, for example clusters/local/compute.yaml")
+]
+StorePath = Annotated[
+    Path | None, typer.Option("--store", help="Where results live (default: DESCANT_STORE or ./.descant)")
+]
+
+
+def store_at(path: Path | None) -> Store:
+    """The store a command was given, or else the one of the environment or the folder."""
+    if path is not None:
+        os.environ["DESCANT_STORE"] = str(path)  # a trace is left in the same store
+    return Store(store_root())
+
+
+def terminal() -> "Console":
+    """The terminal; 120 columns where the output goes to a file."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
