@@ -1,10 +1,11 @@
-"""Compare adaptation methods on one base: equal tuning budgets, several seeds, paired tests (SVFT's question, fairly).
+"""Compare adaptation methods, or in-context examples, on one base: equal tuning budgets, several seeds, paired tests.
 
     for every task and method:  prepare ── [decompose] ── train ── score      `budget` settings, on validation rows
                                 the best setting with every seed ── score     on test rows
     study: table with intervals, Pareto plots, report, champions
 
-Papers: arXiv:2405.19597 (SVFT) and those of the methods; see docs/methods.md.
+Papers: arXiv:2405.19597 (SVFT, its question asked fairly) and those of the methods, see docs/methods.md;
+arXiv:2410.20088 (RARe) for examples.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +18,17 @@ from descant.core.spec import Spec
 from descant.run.compare.cells import Phase, slug
 from descant.run.compare.compared import ComparedTask
 from descant.run.compare.comparison import Comparison
+from descant.run.compare.search_task import SearchTask, ShownExamples
 from descant.run.compare.space import Axis, Setting
 from descant.run.compare.tasks import AnyComparedTask
 from descant.stages.base import Step
 from descant.tasks import LOWER_IS_BETTER
 
-METHOD = "method."
-_METHODS: TypeAdapter[Any] = TypeAdapter(AnyMethod)
+_PARTS: dict[str, TypeAdapter[Any]] = {
+    "method": TypeAdapter(AnyMethod),
+    "examples": TypeAdapter(ShownExamples),
+}
+"""What a candidate has settings of its own for, beside those of the training."""
 
 
 class Candidate(Spec):
@@ -33,8 +38,11 @@ class Candidate(Spec):
     """Its name in tables."""
     method: AnyMethod
     """The method."""
+    examples: ShownExamples | None = None
+    """In-context examples shown with queries, on tasks that are retrieval; none if left out."""
     space: Mapping[str, Axis]
-    """By name: settings of the training, such as ``learning_rate``, or of the method, such as ``method.r``."""
+    """By name: settings of the training, such as ``learning_rate``, of the method, such as ``method.r``, or of the
+    examples, such as ``examples.k_train``."""
 
 
 class CompareAdapters(Comparison):
@@ -85,6 +93,10 @@ class CompareAdapters(Comparison):
 
     def check_setting(self, task: str, method: str, setting: Setting) -> None:
         """Build the settings: pydantic says what is wrong with them."""
+        if "examples" in self._values(method, setting) and not isinstance(self._task(task), SearchTask):
+            raise ValueError(
+                f"{method} has examples, which are shown with queries, and {task} is no retrieval"
+            )
         self.targets(task, method, setting, seed=self.seeds[0], phase="tuning")
 
     def declared_parameters(self, task: str, method: str, setting: Setting) -> int:
@@ -103,10 +115,18 @@ class CompareAdapters(Comparison):
         return next(task for task in self.on if task.name == name)
 
     def _values(self, name: str, setting: Setting) -> dict[str, Any]:
-        """The settings of a training: the candidate's method with what the setting says of it, and the rest."""
-        method = next(candidate.method for candidate in self.methods if candidate.name == name)
-        changed = {
-            key.removeprefix(METHOD): value for key, value in setting.items() if key.startswith(METHOD)
+        """The settings of a training: what the candidate says with what the setting changes of it, and the rest."""
+        candidate = next(candidate for candidate in self.methods if candidate.name == name)
+        values: dict[str, Any] = {"method": candidate.method.model_dump()}
+        if candidate.examples is not None:
+            values["examples"] = candidate.examples.model_dump()
+        for key, value in setting.items():
+            part, _, rest = key.partition(".")
+            if part in _PARTS and rest:
+                values[part] = {**values.get(part, {}), rest: value}
+            else:
+                values[key] = value
+        return {
+            key: _PARTS[key].validate_python(value) if key in _PARTS else value
+            for key, value in values.items()
         }
-        rest = {key: value for key, value in setting.items() if not key.startswith(METHOD)}
-        return {"method": _METHODS.validate_python({**method.model_dump(), **changed}), **rest}

@@ -29,6 +29,7 @@ from descant.stages.embed import EmbedPassages, EmbedQueries
 from descant.stages.evaluate import Evaluate
 from descant.stages.fetch import Fetch
 from descant.stages.mine_examples import MineExamples
+from descant.stages.mined import mined
 from descant.stages.pair_examples import PairExamples
 from descant.stages.report import Report, content_of
 from descant.stages.report_table import terminal_table
@@ -163,15 +164,9 @@ class FinetuneRetriever(Job):
             leak_filter=leak_filter,
             seed=self.seed,
         )
-        inputs = {"data": data}
-        if self.examples.selector.needs_vectors:
-            for needed in sorted({"train", split}):
-                embed = EmbedQueries(encoder=self.encoder, split=needed)
-                inputs[f"vectors_{needed}"] = Step(
-                    f"embed {task} {needed} queries to mine", embed, {"data": data}
-                )
         unfiltered = "" if leak_filter else ", leaks not filtered"
-        return Step(f"mine examples for {task} {split}{unfiltered}", stage, inputs)
+        label = f"mine examples for {task} {split}{unfiltered}"
+        return mined(label, stage, data, encoder=self.encoder, task=task)
 
     def _trained(self, label: Literal["with examples", "without examples"]) -> Step:
         """The training; without examples it sees the same rows in the same number of steps."""

@@ -39,6 +39,10 @@ def write_stand_ins(root: Path) -> None:
     for split in ("train", "test_dev"):
         write_lines(root / "commonsense" / "arc-easy" / f"{split}.jsonl", choices)
         write_lines(root / "math" / "gsm8k" / f"{split}.jsonl", sums)
+    steps: list[dict[str, object]] = [
+        {"query": f"{i} + 1?", "response": f"The answer is: {i + 1}"} for i in range(12)
+    ]
+    write_lines(root / "math" / "metamathqa-40k.jsonl", steps)
     for name in E5:
         rows = [{"query": f"{name} {i}", "positive": f"yes {i}", "negative": f"no {i}"} for i in range(3)]
         write_lines(root / "e5" / f"{name}.jsonl", rows)

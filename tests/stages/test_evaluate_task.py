@@ -165,6 +165,18 @@ def test_answer_of_each_row_is_what_was_generated_for_it(store: Store) -> None:
     assert result.manifest.facts["tokens_per_second"] > 0
 
 
+@pytest.mark.parametrize("by", ["likelihood", "generation"])
+def test_bits_alone_choose_and_generate_nothing_and_are_the_same(store: Store, by: str) -> None:
+    rows, decoding = (CHOICES, None) if by == "likelihood" else (ANSWERS, Decoding(max_new_tokens=2))
+    other: TaskMeasure = "accuracy" if by == "likelihood" else "exact_match"
+    both = made(evaluated(rows, LLAMA, "bits_per_byte", other, decoding=decoding), store, PROFILE)["evaluate"]
+    alone = made(evaluated(rows, LLAMA, "bits_per_byte", decoding=decoding), store, PROFILE)["evaluate"]
+    assert scores_by_id(alone, "bits_per_byte") == pytest.approx(scores_by_id(both, "bits_per_byte"))
+    for one in scored(alone):
+        assert one["prediction"] is one["text"] is one["log_likelihoods"] is one["correct"] is None
+    assert "generated_tokens" not in alone.manifest.facts
+
+
 def test_rows_of_many_parts_are_the_rows_of_the_data(store: Store) -> None:
     rows = CLASSES.model_copy(update={"num": 600})
     result = made(evaluated(rows, BERT, "accuracy"), store, PROFILE)["evaluate"]

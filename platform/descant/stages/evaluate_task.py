@@ -103,6 +103,7 @@ class EvaluateTask(Stage):
             work = TextWork(*arguments)
             work.spec, work.decoding, work.form = self.model, self.decoding, facts["answer_form"]
             work.has_bits = "bits_per_byte" in self.measures
+            work.is_answered = set(self.measures) != {"bits_per_byte"}
         model = context.inputs.get(MODEL)
         work.model = model.path(MODEL) if model is not None else None
         work.bases = basis_files(context.inputs[BASES]) if BASES in context.inputs else {}

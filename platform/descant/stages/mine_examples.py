@@ -41,7 +41,7 @@ class MineExamples(Stage):
     """How examples are chosen."""
     k: int = Field(ge=0, le=64)
     """Examples per query."""
-    splits: tuple[Literal["train", "test"], ...] = ("train", "test")
+    splits: tuple[Literal["train", "validation", "test"], ...] = ("train", "test")
     """Whose queries get examples; the examples themselves always come from the training split."""
     leak_filter: bool = True
     """Leave out examples whose passage is judged relevant for the target query."""

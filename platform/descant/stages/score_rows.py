@@ -136,7 +136,10 @@ class TextWork(ScoreWork):
     model: Path | None
     bases: dict[str, Path]
     device: str
+    is_answered: bool
+    """Whether it counts what is chosen or generated."""
     has_bits: bool
+    """Whether it counts how likely the responses wanted are."""
     form: AnswerForm
     decoding: Decoding | None
     """How answers are generated; None where the likeliest choice counts."""
@@ -149,8 +152,11 @@ class TextWork(ScoreWork):
             self.causal = load_causal(self.spec, folder=self.model, device=self.device)
 
     def score(self, rows: Sequence[dict[str, Any]]) -> Scored:
-        """The choice or answer of each row, and the likelihood of its response where that is asked for."""
-        scored = self._choose(rows) if self.decoding is None else self._answer(rows, self.decoding)
+        """The choice or answer of each row, and the likelihood of its response, where they are asked for."""
+        self.known: dict[tuple[str, str], Likelihood] = {}
+        scored: Scored = [{} for _ in rows]
+        if self.is_answered:
+            scored = self._choose(rows) if self.decoding is None else self._answer(rows, self.decoding)
         if self.has_bits:
             responses = self._likelihoods(rows, [(row["prompt"], row["response"]) for row in rows])
             for one, response in zip(scored, responses, strict=True):
@@ -198,9 +204,13 @@ class TextWork(ScoreWork):
     def _likelihoods(
         self, rows: Sequence[dict[str, Any]], pairs: Sequence[tuple[str, str]]
     ) -> list[Likelihood]:
+        """Of each pair; the right choice is a response too, and is not computed again."""
         from descant.models.likelihood import log_likelihoods
 
-        found = log_likelihoods(self.causal, pairs, tokens_per_batch=self.tokens_per_batch)
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in self.known]
+        likelihoods = log_likelihoods(self.causal, new, tokens_per_batch=self.tokens_per_batch)
+        self.known |= dict(zip(new, likelihoods, strict=True))
+        found = [self.known[pair] for pair in pairs]
         self.cut.update(row["id"] for row, one in zip(rows, found, strict=True) if one.is_cut)
         return found
 

@@ -20,7 +20,7 @@ TRAININGS = ("train", "train_task")
 """Stages whose results, and all that is made of them, belong to one cell."""
 
 
-FIXED = frozenset({"seed", "validate_every", "method"})
+FIXED = frozenset({"seed", "validate_every", "method", "examples"})
 LENGTHS = frozenset({"num_train_epochs", "max_steps", "global_batch"})
 """Settings that are no axes: never, and under a scheduler."""
 

@@ -107,9 +107,11 @@ class PreparedTask(ComparedTask):
         return Step(f"prepare {self.name}", stage)
 
     def _scored(self, data: Step, phase: Phase, seed: int, model: Mapping[str, Step]) -> Step:
+        """Tuning looks at the deciding measure alone; others may take much longer."""
         split: Literal["validation", "test"] = "validation" if phase == "tuning" else "test"
+        measures = self.task.measures[:1] if phase == "tuning" else self.task.measures
         stage = EvaluateTask(
-            model=self.model, split=split, measures=self.task.measures, decoding=self.decoding, seed=seed
+            model=self.model, split=split, measures=measures, decoding=self.decoding, seed=seed
         )
         return Step(f"score {self.name} ({split})", stage, {"data": data, **model})
 
