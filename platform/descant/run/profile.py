@@ -1,5 +1,6 @@
 """Compute profiles: how a job is run on one kind of cluster, keyed by stage, never hashed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,11 @@ from descant.stages.evaluate_task import ScoreCompute
 from descant.stages.map_parts import MapCompute
 from descant.stages.training.settings import TrainCompute
 
+WAITING_CPUS = 0.1
+"""Logical CPUs of a process that waits for workers."""
+LEFT_TO_RAY_DATA = 0.9
+"""Share of a worker's logical CPUs that its actors take: Ray Data's own tasks need some."""
+
 
 class RayCompute(Compute):
     """The local Ray that is started when no cluster is named by RAY_ADDRESS."""
@@ -24,14 +30,29 @@ class RayCompute(Compute):
 
 
 class TrialCompute(Compute):
-    """What one trial of a comparison reserves on the cluster; its stages run inside its process."""
+    """What one trial of a comparison takes of the cluster."""
 
+    workers: int = Field(0, ge=0)
+    """Ray Train workers of its training, and actors of its scoring; 0 does both in the trial's own process."""
     cpus: float = Field(1, gt=0)
-    """Logical CPUs of a trial, and threads of its numerical libraries."""
+    """Logical CPUs of each of these processes, and threads of its numerical libraries."""
     gpus: float = Field(0, ge=0)
-    """GPUs of a trial; a fraction shares one device."""
+    """GPUs of each of these processes; a fraction shares one device."""
     most_at_once: int | None = Field(None, ge=1)
     """Trials at the same time; as many as the cluster holds if left out."""
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """What Ray Tune reserves: workers reserve their own, and leave little to the process that waits for them."""
+        return {"cpu": WAITING_CPUS} if self.workers else {"cpu": self.cpus, "gpu": self.gpus}
+
+    def concurrent(self, cluster: Mapping[str, float]) -> int | None:
+        """Trials at the same time on a ``cluster`` of so many ``CPU`` and ``GPU``; None: as Ray Tune counts."""
+        if self.most_at_once is not None or not self.workers:
+            return self.most_at_once
+        cpus = cluster.get("CPU", 0) / (self.workers * self.cpus + WAITING_CPUS)
+        gpus = cluster.get("GPU", 0) / (self.workers * self.gpus) if self.gpus else cpus
+        return max(1, int(min(cpus, gpus)))
 
 
 class Profile(Compute):
@@ -61,16 +82,18 @@ class Profile(Compute):
     """A trial of a comparison."""
 
     def of_trial(self) -> "Profile":
-        """The profile inside a trial: its stages run in its own process, with what the trial reserves."""
-        sections: dict[str, Any] = {}
+        """The profile inside a trial: its stages run in as many processes, with what the trial says of each."""
+        trial, sections = self.trial, dict[str, Any]()
         for name, section in self.model_dump().items():
             if name in ("train", "train_task"):
-                gpus = min(1.0, self.trial.gpus)
-                own = {"workers": 0, "cpus_per_worker": self.trial.cpus, "gpus_per_worker": gpus}
-                sections[name] = section | own
-            elif isinstance(section, dict) and "workers" in section:
-                threads = max(1, int(self.trial.cpus))
-                sections[name] = section | {"workers": 0, "gpus": self.trial.gpus, "threads": threads}
+                own = {"cpus_per_worker": trial.cpus, "gpus_per_worker": min(1.0, trial.gpus)}
+            elif name != "trial" and isinstance(section, dict) and "workers" in section:
+                own = {"gpus": trial.gpus, "threads": max(1, int(trial.cpus))}
+                if trial.workers:
+                    own["cpus"] = LEFT_TO_RAY_DATA * trial.cpus
+            else:
+                continue
+            sections[name] = section | own | {"workers": trial.workers}
         return self.overridden(sections)
 
     def for_stage(self, stage: Stage) -> Compute:

@@ -1,4 +1,4 @@
-"""Real Ray Train workers: killed, and refused."""
+"""Real Ray Train workers: killed, stopped, and refused."""
 
 import os
 import signal
@@ -62,6 +62,23 @@ def test_training_without_ray_gives_the_figures_of_a_ray_worker(local_ray: None,
         compute = TrainCompute(workers=workers)
         run_training(toy_training(tmp_path / str(workers), compute=compute, max_steps=4), reports.append)
     assert figures(found[0]) == figures(found[1])
+
+
+@pytest.mark.slow
+def test_training_whose_follower_has_seen_enough_stops_and_can_go_on(local_ray: None, tmp_path: Path) -> None:
+    training = toy_training(tmp_path, compute=TWO, max_steps=4000, num_train_epochs=4000, save_steps=5)
+
+    def enough(report: StepReport) -> None:  # as Ray Tune ends a trial
+        if report.step >= 3:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        run_training(training, enough)
+    stopped_at = read_steps(training.folder / STEPS)[-1].step
+    assert 3 <= stopped_at < 2000
+    with pytest.raises(SystemExit):
+        run_training(training, enough)
+    assert read_steps(training.folder / STEPS)[-1].step > stopped_at
 
 
 def test_training_that_is_not_finite_comes_back_as_our_error_at_once(local_ray: None, tmp_path: Path) -> None:

@@ -70,7 +70,11 @@ class PreparedTask(ComparedTask):
     ) -> Mapping[str, Step]:
         """``trained`` and ``score``."""
         values = {**self.training.model_dump(), **self.also(), **optimisation}
-        every = math.ceil(self.num_steps(TaskTrainSettings.model_validate(values)) / validations)
+        every = None
+        if (
+            validations > 1 or self.quality is not None
+        ):  # the only one would be what the evaluation finds again
+            every = math.ceil(self.num_steps(TaskTrainSettings.model_validate(values)) / validations)
         settings = TaskTrainSettings.model_validate({**values, "validate_every": every})
         data, bases = self._data(seed), self.bases(settings.method)
         label = f"train {settings.method.kind} on {self.name}"

@@ -115,6 +115,7 @@ def run_groups(
         return
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    import ray
     from ray import tune
     from ray.tune import FailureConfig, RunConfig, TuneConfig, TuneError, Tuner
 
@@ -145,12 +146,12 @@ def run_groups(
     search = GroupSearch(groups, keep, listener)
     with _scratch() as scratch, _quiet_tune():
         tuner = Tuner(
-            tune.with_resources(work, {"cpu": compute.cpus, "gpu": compute.gpus}),
+            tune.with_resources(work, compute.resources),
             tune_config=TuneConfig(
                 search_alg=search,
                 scheduler=schedulers,
                 num_samples=-1,
-                max_concurrent_trials=compute.most_at_once,
+                max_concurrent_trials=compute.concurrent(ray.cluster_resources()),
                 reuse_actors=True,
             ),
             run_config=RunConfig(

@@ -35,8 +35,8 @@ def run_training(training: Training, on_progress: Callable[[StepReport], None]) 
 
     Leaves what the objective saves, ``steps.jsonl`` and ``checkpoints/`` in the training's folder and calls
     ``on_progress`` here once for every step, those of an earlier call included. Ctrl-C asks the workers to save
-    and stop, a second one does not wait for them. Without workers ``on_progress`` is called between steps, and
-    what it raises ends the training there, as Ctrl-C does. Raises ConfigError and DataError before anything
+    and stop, a second one does not wait for them. What ``on_progress`` raises ends the training as Ctrl-C does; without
+    workers it is called between steps. Raises ConfigError and DataError before anything
     starts, what the workers raise, and ResourceError when they keep dying.
     """
     training = training.resolved()
@@ -122,6 +122,9 @@ def _follow(
             asked = True
             log.warning("stopping after this step; press Ctrl-C again not to wait")
             (folder / STOP).touch()
+        except BaseException:  # whoever follows has seen enough, as a scheduler of trials
+            (folder / STOP).touch()
+            raise
 
 
 def _gave_up(training: Training, error: "TrainingFailedError") -> Exception:
