@@ -151,7 +151,7 @@ def run_groups(
                 search_alg=search,
                 scheduler=schedulers,
                 num_samples=-1,
-                max_concurrent_trials=compute.concurrent(ray.cluster_resources()),
+                max_concurrent_trials=compute.concurrent(ray.cluster_resources()),  # type: ignore[no-untyped-call]
                 reuse_actors=True,
             ),
             run_config=RunConfig(
