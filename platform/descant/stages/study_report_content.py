@@ -250,14 +250,24 @@ def value_text(value: object) -> str:
     return str(value)
 
 
-def costs(row: MethodResult) -> Iterator[tuple[str, str]]:
-    """Name and text of everything a row cost."""
+def cost_names(result: TaskResult) -> list[str]:
+    """What is told of every method's cost; seconds to quality where a quality was asked for."""
+    has_target = any(row.cost is not None and row.cost.has_target for row in result.rows)
+    always = ["trainable parameters", "adapter size", "peak memory", "tokens/s"]
+    return [*always, "to quality"] if has_target else always
+
+
+def costs(row: MethodResult, result: TaskResult) -> Iterator[tuple[str, str]]:
+    """Name and text of everything a row of ``result`` cost."""
     cost = row.cost
-    yield "trainable parameters", parameters_text(row)
-    yield "adapter size", size_text(cost.adapter_bytes) if cost else ""
-    yield "peak memory", size_text(cost.peak_memory_bytes) if cost else ""
-    yield "tokens/s", f"{cost.tokens_per_second:,.0f}" if cost else ""
-    yield "to quality", quality_text(row)
+    texts = {
+        "trainable parameters": parameters_text(row),
+        "adapter size": size_text(cost.adapter_bytes) if cost else "",
+        "peak memory": size_text(cost.peak_memory_bytes) if cost else "",
+        "tokens/s": f"{cost.tokens_per_second:,.0f}" if cost else "",
+        "to quality": quality_text(row),
+    }
+    yield from ((name, texts[name]) for name in cost_names(result))
 
 
 def direction_mark(found: SettingImportance) -> str:

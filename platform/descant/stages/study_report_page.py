@@ -33,8 +33,10 @@ def _task(content: StudyContent, result: TaskResult) -> dict[str, Any]:
         "result": result,
         "headline": content.headline(result),
         "rows": [
-            {"of": row, "strip": _strip(row, scale), "costs": list(texts.costs(row))} for row in result.rows
+            {"of": row, "strip": _strip(row, scale), "costs": list(texts.costs(row, result))}
+            for row in result.rows
         ],
+        "cost_names": texts.cost_names(result),
         "ends": (f"{scale.low:.2f}", f"{scale.high:.2f}"),
         "trade_offs": trade_offs(result),
         "tunings": content.tunings[name],

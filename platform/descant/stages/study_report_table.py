@@ -113,19 +113,17 @@ def _task(result: TaskResult) -> list[str]:
     direction = "higher" if task.higher_is_better else "lower"
     split = f"{task.test_rows:,} test rows, {task.validation_rows:,} for validation"
     heading = f"{task.measure}, {direction} is better; {split}."
-    rows = [_row(row) for row in result.rows]
-    failed = [[f.method, "failed", *[""] * 9] for f in result.failures if not f.num_finals]
     headings = ["method", "score, 95 % interval", "to the best, 95 % interval", "p", "standing", "seeds"]
-    return [escaped(heading), "", *markdown_table([*headings, *_COSTS], [*rows, *failed])]
+    headings += texts.cost_names(result)
+    rows = [_row(row, result) for row in result.rows]
+    failed = [[f.method, "failed", *[""] * (len(headings) - 2)] for f in result.failures if not f.num_finals]
+    return [escaped(heading), "", *markdown_table(headings, [*rows, *failed])]
 
 
-_COSTS = ["trainable parameters", "adapter size", "peak memory", "tokens/s", "to quality"]
-
-
-def _row(row: MethodResult) -> list[str]:
+def _row(row: MethodResult, result: TaskResult) -> list[str]:
     seeds = "" if row.method == BASE else str(row.num_seeds)
     figures = [texts.interval_text(row), texts.difference_text(row), texts.p_of(row), row.standing, seeds]
-    return [row.method, *figures, *(text for _, text in texts.costs(row))]
+    return [row.method, *figures, *(text for _, text in texts.costs(row, result))]
 
 
 def _tuning(content: StudyContent) -> list[str]:
