@@ -94,7 +94,7 @@ class StudyContent:
         return (
             f"{_count(len(study.methods), 'method')} adapt one base, {study.base}, to "
             f"{_count(len(study.tasks), 'task')}. Each method on each task got the same budget for tuning, "
-            f"{shown(study.budget.amount)} {study.budget.kind}, chosen by {study.search} search and {stopping}, "
+            f"{shown(study.budget.amount)} {study.budget.kind}, chosen by {study.search.replace('_', '-')} search and {stopping}, "
             f"scored on validation data. Its best setting was then {trained}scored on test data that tuning never saw."
         )
 

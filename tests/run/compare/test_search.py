@@ -62,6 +62,28 @@ def test_random_settings_depend_on_seed_and_number_alone() -> None:
     assert asked("random", 3, []) != asked("random", 3, [], seed=2)
 
 
+def test_spread_settings_cover_the_space_however_many_there_are() -> None:
+    one = {"learning_rate": Axis(log_uniform=(1e-4, 1e-1))}
+    for seed in range(50):
+        for count in (2, 3, 5, 8):
+            settings = [
+                ask("quasi_random", one, number, [], seed=seed, higher_is_better=True)
+                for number in range(count)
+            ]
+            places = sorted((np.log10(float(str(s["learning_rate"]))) + 4) / 3 for s in settings)
+            gaps = np.diff([*places, places[0] + 1])  # around the circle that the sequence runs on
+            assert 0.35 / count < gaps.min()
+            assert gaps.max() < 1.7 / count
+    assert len({str(asked("quasi_random", number, [])) for number in range(20)}) == 20
+    assert {asked("quasi_random", number, [])["method.r"] for number in range(4)} == {4, 16}
+
+
+def test_spread_settings_depend_on_seed_and_number_alone() -> None:
+    history = [Ended({"learning_rate": 0.1, "method.r": 4, "share": 0.5}, 1.0)]
+    assert asked("quasi_random", 3, []) == asked("quasi_random", 3, history)
+    assert asked("quasi_random", 3, []) != asked("quasi_random", 3, [], seed=2)
+
+
 def test_optuna_gives_the_same_setting_for_the_same_history_and_follows_what_was_good() -> None:
     generator = np.random.default_rng(0)
     history = [

@@ -58,7 +58,8 @@ class Comparison(Job):
     budget: Budget
     """For each method on each task."""
     search: Search = "random"
-    """How settings are chosen: at random, by Optuna's TPE, or all of a grid."""
+    """How settings are chosen: at random, evenly spread from a random start (``quasi_random``, better where trials are
+    few), by Optuna's TPE, or all of a grid."""
     scheduler: Scheduler = "none"
     """What stops trials early: nothing, ASHA, or the median rule."""
     validations: int = Field(1, ge=1)

@@ -10,9 +10,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from descant.core.seeds import seed_for
-from descant.run.compare.space import Axis, Setting, Space, draw, grid
+from descant.run.compare.space import Axis, Setting, Space, draw, grid, spread
 
-Search = Literal["random", "grid", "optuna"]
+Search = Literal["random", "quasi_random", "grid", "optuna"]
 
 
 class Tried(Protocol):
@@ -42,11 +42,13 @@ def ask(
 ) -> Setting:
     """The setting of trial ``number`` (from 0); IndexError when a grid has no more.
 
-    ``random`` looks at nothing but seed and number; ``optuna`` (TPE, Bergstra et al. 2011) at the trials that have
-    ended too, by number, so its settings depend on how many ran at once.
+    ``random`` and ``quasi_random`` look at nothing but seed and number; ``optuna`` (TPE, Bergstra et al. 2011) at the
+    trials that have ended too, by number, so its settings depend on how many ran at once.
     """
     if search == "grid":
         return grid(space)[number]
+    if search == "quasi_random":
+        return spread(space, number, np.random.default_rng(seed_for(seed, "start")))
     if search == "random":
         return draw(space, np.random.default_rng(seed_for(seed, "trial", number)))
     return _ask_optuna(space, number, tried, seed=seed, higher_is_better=higher_is_better)

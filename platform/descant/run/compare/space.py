@@ -49,15 +49,16 @@ class Axis(Spec):
         """All choices, or both ends of a range: what has to be valid for the whole axis to be."""
         return self.choice or self.uniform or self.log_uniform or ()
 
-    def draw(self, generator: np.random.Generator) -> Value:
-        """A value at random; numbers are rounded to four significant digits, as a person would write them."""
+    def at(self, place: float) -> Value:
+        """The value at a place in [0, 1); numbers to four significant digits, as a person would write them."""
         if self.choice is not None:
-            return self.choice[int(generator.integers(len(self.choice)))]
+            return self.choice[int(place * len(self.choice))]
         if self.uniform is not None:
-            return self.rounded(float(generator.uniform(*self.uniform)))
+            low, high = self.uniform
+            return self.rounded(low + place * (high - low))
         assert self.log_uniform is not None
-        low, high = self.log_uniform
-        return self.rounded(math.exp(float(generator.uniform(math.log(low), math.log(high)))))
+        low, high = map(math.log, self.log_uniform)
+        return self.rounded(math.exp(low + place * (high - low)))
 
     def rounded(self, value: float) -> float:
         """``value`` to four significant digits, inside the range."""
@@ -70,7 +71,23 @@ Space = Mapping[str, Axis]
 
 def draw(space: Space, generator: np.random.Generator) -> Setting:
     """A value for every axis, drawn in the order of their names."""
-    return {name: space[name].draw(generator) for name in sorted(space)}
+    return {name: space[name].at(float(generator.random())) for name in sorted(space)}
+
+
+def spread(space: Space, number: int, generator: np.random.Generator) -> Setting:
+    """The setting with this number of a sequence whose first ones, however many, cover the space evenly.
+
+    It steps by powers of 1 / x, x the root of x^(d + 1) = x + 1 for d axes, from a place that is drawn (Roberts 2018;
+    for one axis the golden ratio). So two trials never try nearly the same, as two draws may.
+    """
+    root = 2.0
+    for _ in range(64):
+        root = (1 + root) ** (1 / (len(space) + 1))
+    starts = generator.random(len(space))
+    return {
+        name: space[name].at(float((start + number * root**-power) % 1))
+        for power, (name, start) in enumerate(zip(sorted(space), starts, strict=True), start=1)
+    }
 
 
 def corners(space: Space) -> Iterator[Setting]:
