@@ -87,14 +87,15 @@ class StudyContent:
     def question(self) -> str:
         """What was compared with what, and what each got."""
         study, seeds = self.study, self.num_seeds
-        stopping = "none" if study.scheduler == "none" else f"stopped early by {study.scheduler}"
-        if stopping == "none":
+        search = study.search.replace("_", "-")
+        stopping = f"stopped early by {study.scheduler}"
+        if study.scheduler == "none":
             stopping = "none of them stopped early"
         trained = f"trained with {_count(seeds[-1], 'seed')} and " if seeds else ""
         return (
             f"{_count(len(study.methods), 'method')} adapt one base, {study.base}, to "
             f"{_count(len(study.tasks), 'task')}. Each method on each task got the same budget for tuning, "
-            f"{shown(study.budget.amount)} {study.budget.kind}, chosen by {study.search.replace('_', '-')} search and {stopping}, "
+            f"{shown(study.budget.amount)} {study.budget.kind}, chosen by {search} search and {stopping}, "
             f"scored on validation data. Its best setting was then {trained}scored on test data that tuning never saw."
         )
 
