@@ -70,10 +70,8 @@ class PreparedTask(ComparedTask):
     ) -> Mapping[str, Step]:
         """``trained`` and ``score``."""
         values = {**self.training.model_dump(), **self.also(), **optimisation}
-        every = None
-        if (
-            validations > 1 or self.quality is not None
-        ):  # the only one would be what the evaluation finds again
+        every = None  # a single validation would be found again by the evaluation
+        if validations > 1 or self.quality is not None:
             every = math.ceil(self.num_steps(TaskTrainSettings.model_validate(values)) / validations)
         settings = TaskTrainSettings.model_validate({**values, "validate_every": every})
         data, bases = self._data(seed), self.bases(settings.method)
