@@ -38,7 +38,7 @@ def publish(
     name: str,
     write: Callable[[Path], object],
     *,
-    rows: int,
+    rows: int | Callable[[], int],
     suffix: str = "",
     check: Callable[[Path], object] | None = None,
     rejected: Sequence[Rejected] = (),
@@ -47,7 +47,8 @@ def publish(
     """Commit one part under ``folder`` and return its entry; safe to call from any process, any number of times.
 
     ``write`` gets a path and creates a file or a folder there; ``check`` gets the same path after the bytes are on
-    disk and raises if they are not what was meant. Raises IntegrityError when another attempt has published different
+    disk and raises if they are not what was meant. ``rows``, ``rejected`` and ``facts`` are looked at after ``write``,
+    so that a stream may be counted as it is written. Raises IntegrityError when another attempt has published different
     bytes under the same name, ResourceError when the disk is full or not writable.
     """
     attempt = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -57,7 +58,8 @@ def publish(
         try:
             draft = inside(workplace, name + suffix)
             write(draft)
-            part = _describe(draft, name, suffix, rows, rejected, facts or {})
+            count = rows if isinstance(rows, int) else rows()
+            part = _describe(draft, name, suffix, count, rejected, facts or {})
             if check is not None:
                 check(draft)
             _move(draft, inside(folder, part.path), part.files)

@@ -60,6 +60,8 @@ class Profile(Compute):
 
     ray: RayCompute = RayCompute()
     """The local Ray."""
+    filter_text: MapCompute = MapCompute()
+    """Reading and filtering text."""
     embed: EmbedCompute = EmbedCompute()
     """Encoding passages and queries."""
     compute_bases: MapCompute = MapCompute()
