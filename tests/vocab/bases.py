@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from descant.vocab.extend import Description
-
 ENGLISH = (
     "the quick brown fox jumps over the lazy dog and then it runs away from the other dogs in the garden",
     "information theory is the study of how much a message says, and of how it can be said in fewer words",
@@ -29,10 +27,6 @@ LLAMA3 = (
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 BLOOM = r" ?[^(\s|[.,!?…。，、।۔،])]+"
-
-
-def as_tokenizer(described: Description) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(described)))
 
 
 @functools.cache

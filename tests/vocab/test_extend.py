@@ -1,14 +1,22 @@
 """Extended tokenizers: old ids stay, new ones are used, texts come back, and other languages are cut as before."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from descant.core.errors import ConfigError
-from descant.vocab.extend import add_tokens, append_merges, append_pieces, next_id
+from descant.vocab.extend import (
+    add_tokens,
+    append_merges,
+    append_pieces,
+    from_description,
+    next_id,
+    write_extended,
+)
 from descant.vocab.marks import keep_marks
 from descant.vocab.merges import Merge, continue_merges
 from descant.vocab.side_effects import side_effects
@@ -19,7 +27,6 @@ from tests.vocab.bases import (
     HINDI,
     LLAMA3,
     TURKISH,
-    as_tokenizer,
     byte_level,
     spaced,
     tokens,
@@ -32,11 +39,13 @@ def extended(base: PreTrainedTokenizerFast, texts: tuple[str, ...], num: int = 6
     letters: list[str] = []
     if family_of(described) == "spaced":
         letters = missing_characters(base, texts, min_count=1)
-        base = as_tokenizer(append_merges(described, [], letters))
+        base = from_description(append_merges(described, [], letters))
         described = description(base)
     words = count_words(base, texts * 2, family_of(described))
     taken = described["model"]["vocab"].__contains__
-    return as_tokenizer(append_merges(described, continue_merges(words, {}, num_merges=num, is_taken=taken)))
+    return from_description(
+        append_merges(described, continue_merges(words, {}, num_merges=num, is_taken=taken))
+    )
 
 
 @pytest.mark.parametrize("pattern", [None, LLAMA3, BLOOM], ids=["gpt2", "llama3", "bloom"])
@@ -79,7 +88,7 @@ def test_texts_of_a_language_become_shorter_and_stay_whole() -> None:
 @pytest.mark.parametrize("pattern", [None, LLAMA3], ids=["gpt2", "llama3"])
 def test_words_with_vowel_signs_are_whole_and_english_is_cut_as_before(pattern: str | None) -> None:
     base = byte_level(pattern)
-    kept = as_tokenizer(keep_marks(description(base)))
+    kept = from_description(keep_marks(description(base)))
     assert tokens(kept, ENGLISH) == tokens(base, ENGLISH)
     longest = [max(map(len, count_words(t, HINDI, "byte_level"))) for t in (base, kept)]
     assert longest[1] > longest[0]
@@ -103,7 +112,7 @@ def test_missing_characters_become_pieces_of_their_own() -> None:
     counts = Counter("".join(TURKISH))
     assert [counts[one] for one in letters] == sorted((counts[one] for one in letters), reverse=True)
     assert missing_characters(base, TURKISH, min_count=5) == [one for one in letters if counts[one] >= 5]
-    grown = as_tokenizer(append_merges(described, [], letters))
+    grown = from_description(append_merges(described, [], letters))
     assert not any(piece.startswith("<0x") for row in tokens(grown, TURKISH) for piece in row)
     found = side_effects(base, grown, TURKISH)
     assert found.base.fragments > 0
@@ -118,7 +127,7 @@ def test_words_of_a_spaced_tokenizer_end_where_the_next_space_begins() -> None:
 
 def test_pieces_of_wordpiece_are_used_at_their_place() -> None:
     base = wordpiece()
-    grown = as_tokenizer(append_pieces(description(base), ["evler", "##imiz"]))
+    grown = from_description(append_pieces(description(base), ["evler", "##imiz"]))
     assert tokens(grown, ["evlerimiz imiz"])[0][:2] == ["evler", "##imiz"]
     assert "##imiz" not in tokens(grown, ["imiz"])[0]
     assert tokens(grown, ENGLISH) == tokens(base, ENGLISH)
@@ -126,8 +135,8 @@ def test_pieces_of_wordpiece_are_used_at_their_place() -> None:
 
 def test_added_tokens_win_inside_words_unless_they_are_whole_words() -> None:
     base = byte_level()
-    anywhere = as_tokenizer(add_tokens(description(base), ["form"], whole_words=False))
-    whole = as_tokenizer(add_tokens(description(base), ["form"], whole_words=True))
+    anywhere = from_description(add_tokens(description(base), ["form"], whole_words=False))
+    whole = from_description(add_tokens(description(base), ["form"], whole_words=True))
     assert "form" in tokens(anywhere, ["information"])[0]
     assert tokens(whole, ["information"]) == tokens(base, ["information"])
     assert "form" in tokens(whole, ["a form"])[0]
@@ -149,7 +158,7 @@ def test_merges_of_another_tokenizer_are_refused(merge: Merge, problem: str) -> 
 
 def test_counts_by_hand() -> None:
     base = byte_level()
-    grown = as_tokenizer(append_merges(description(base), [Merge("z", "q", 1, 0)]))
+    grown = from_description(append_merges(description(base), [Merge("z", "q", 1, 0)]))
     found = side_effects(base, grown, ["zq é", "dog"])
     assert (found.base.texts, found.base.words, found.base.bytes) == (2, 3, 8)
     assert found.extended.tokens == found.base.tokens - 1
@@ -157,3 +166,13 @@ def test_counts_by_hand() -> None:
     assert found.base.fragments == found.extended.fragments == 2  # the two bytes of é
     assert Counter(tokens(grown, ["zq"])[0]) == {"zq": 1}
     assert found.extended.per_text == found.extended.tokens / 2
+
+
+def test_what_is_written_loads_as_it_is_with_its_special_tokens(tmp_path: Path) -> None:
+    base = byte_level()
+    described = keep_marks(description(base))
+    write_extended(base, append_merges(described, [Merge("z", "q", 1, 0)]), tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert loaded.eos_token == "</s>"
+    assert tokens(loaded, HINDI) == tokens(from_description(described), HINDI)
+    assert loaded.get_vocab()["zq"] == len(base)

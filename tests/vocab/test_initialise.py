@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descant.testing.initialiser_suite import DIM, ROWS, InitialiserSuite, some_tokens
-from descant.vocab.extend import add_tokens, append_merges, append_pieces
+from descant.vocab.extend import add_tokens, append_merges, append_pieces, from_description
 from descant.vocab.initialise import INITIALISERS
 from descant.vocab.initialise.base import Initialiser, NewTokens, new_tokens
 from descant.vocab.initialise.focus import Focus, auxiliary_space, sparsemax
@@ -16,7 +16,7 @@ from descant.vocab.initialise.mean import Mean, WeightedMean
 from descant.vocab.initialise.random import Normal, RandomRow
 from descant.vocab.merges import continue_merges
 from descant.vocab.words import count_words, description, family_of
-from tests.vocab.bases import HINDI, TURKISH, as_tokenizer, byte_level, spaced, wordpiece
+from tests.vocab.bases import HINDI, TURKISH, byte_level, spaced, wordpiece
 
 OLD = torch.randn(ROWS, DIM, generator=torch.Generator().manual_seed(3))
 
@@ -102,7 +102,7 @@ def test_parts_are_what_the_base_makes_of_the_surface_text(base: Any, texts: tup
     described = description(base)
     words = count_words(base, texts * 2, family_of(described))
     merges = continue_merges(words, {}, num_merges=60, is_taken=described["model"]["vocab"].__contains__)
-    grown = as_tokenizer(append_merges(described, merges))
+    grown = from_description(append_merges(described, merges))
     found = new_tokens(base, grown)
     assert len(found.ids) == len(merges) >= 40
     pieces = {number: piece for piece, number in base.get_vocab().items()}
@@ -112,11 +112,11 @@ def test_parts_are_what_the_base_makes_of_the_surface_text(base: Any, texts: tup
 
 def test_parts_of_added_words_and_of_inner_pieces() -> None:
     base = byte_level()
-    grown = as_tokenizer(add_tokens(description(base), ["bahçe"], whole_words=True))
+    grown = from_description(add_tokens(description(base), ["bahçe"], whole_words=True))
     (parts,) = new_tokens(base, grown).parts
     assert base.backend_tokenizer.decode(list(parts)) == "bahçe"
     base = wordpiece()
-    grown = as_tokenizer(append_pieces(description(base), ["##ther", "ßß"]))
+    grown = from_description(append_pieces(description(base), ["##ther", "ßß"]))
     inner, unknown = new_tokens(base, grown).parts
     names = {number: piece for piece, number in base.get_vocab().items()}
     assert "".join(names[part] for part in inner).replace("##", "") == "ther"

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descant.vocab.extend import append_merges
-from descant.vocab.merges import Merge, Word, continue_merges
+from descant.vocab.extend import append_merges, from_description
+from descant.vocab.merges import Merge, Word, best, continue_merges, gains_on
 from descant.vocab.words import count_words, description, family_of
-from tests.vocab.bases import BLOOM, ENGLISH, LLAMA3, TURKISH, as_tokenizer, byte_level, tokens
+from tests.vocab.bases import BLOOM, ENGLISH, LLAMA3, TURKISH, byte_level, tokens
 
 TEXTS = TURKISH * 2
 
@@ -89,7 +89,7 @@ def test_what_a_merge_saves_is_what_was_counted(pattern: str | None) -> None:
     assert len(merges) == 40
     number = sum(map(len, tokens(base, TEXTS)))
     for k, merge in enumerate(merges, start=1):
-        extended = as_tokenizer(append_merges(described, merges[:k]))
+        extended = from_description(append_merges(described, merges[:k]))
         left = sum(map(len, tokens(extended, TEXTS)))
         assert left == number - merge.gain
         number = left
@@ -105,7 +105,7 @@ def test_merges_that_english_uses_as_much_are_passed_over() -> None:
     careful = continue_merges(words, english, num_merges=200, is_taken=taken, specificity=1e9)
     assert any(merge.side_effect for merge in free)
     assert not any(merge.side_effect for merge in careful)
-    extended = as_tokenizer(append_merges(described, careful))
+    extended = from_description(append_merges(described, careful))
     assert tokens(extended, english_texts) == tokens(base, english_texts)
     assert careful
 
@@ -124,3 +124,28 @@ def test_no_pair_twice_ends_early() -> None:
     assert continue_merges({("a", "b"): 2}, {}, num_merges=5, is_taken=lambda piece: False) == [
         Merge("a", "b", 2, 0)
     ]
+
+
+def test_gains_on_other_texts_are_what_they_save_there() -> None:
+    base = byte_level()
+    described = description(base)
+    known = described["model"]["vocab"].__contains__
+    merges = continue_merges(
+        count_words(base, TURKISH[:2] * 2, "byte_level"), {}, num_merges=60, is_taken=known
+    )
+    gains = gains_on(merges, count_words(base, TURKISH[2:], "byte_level"))
+    extended = from_description(append_merges(described, merges))
+    assert sum(gains) == sum(map(len, tokens(base, TURKISH[2:]))) - sum(
+        map(len, tokens(extended, TURKISH[2:]))
+    )
+    assert 0 in gains
+
+
+def test_the_best_merges_have_all_their_parts_and_gain_most() -> None:
+    a, b, c, d = Merge("x", "y", 9, 0), Merge("xy", "z", 8, 0), Merge("p", "q", 7, 0), Merge("r", "s", 6, 0)
+    assert best([a, b, c, d], [5, 4, 3, 0], 4) == [a, b, c]
+    assert best([a, b, c, d], [5, 4, 3, 1], 2) == [a, b]
+    assert best([a, b, c, d], [1, 9, 3, 2], 2) == [a, b], "the parts of a good piece stay"
+    assert best([a, b, c, d], [2, 2, 2, 2], 3) == [a, b, c]
+    assert best([a, b, c, d], [0, 0, 0, 0], 4) == []
+    assert best([a, b], [3, 0], 2) == [a]

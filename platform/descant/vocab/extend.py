@@ -5,7 +5,9 @@ beside the model, which win over it wherever they stand, inside other words too,
 """
 
 import copy
+import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from descant.core.errors import ConfigError
@@ -77,15 +79,26 @@ def add_tokens(described: Description, texts: Iterable[str], *, whole_words: boo
     return extended
 
 
-def rebuilt(tokenizer: "PreTrainedTokenizerFast", described: Description) -> "PreTrainedTokenizerFast":
-    """``tokenizer`` with everything but its backend: special tokens, chat template, longest input."""
-    import json
-
+def from_description(described: Description) -> "PreTrainedTokenizerFast":
+    """A tokenizer that cuts as described; it has no special tokens by name."""
     from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
-    made = copy.deepcopy(tokenizer)
-    made._tokenizer = Tokenizer.from_str(json.dumps(described, ensure_ascii=False))
-    return made
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(described)))
+
+
+def write_extended(tokenizer: "PreTrainedTokenizerFast", described: Description, folder: Path) -> None:
+    """Write ``tokenizer`` with another ``tokenizer.json``, as a folder that any version of transformers loads as it is.
+
+    Names of special tokens, the chat template and the longest input stay. The class becomes the general one: those of
+    single models build their pre-tokenizer anew, whatever the file says.
+    """
+    tokenizer.save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(json.dumps(described, ensure_ascii=False, indent=1), "utf-8")
+    settings = folder / "tokenizer_config.json"
+    values = json.loads(settings.read_text("utf-8"))
+    values["tokenizer_class"] = "PreTrainedTokenizerFast"
+    settings.write_text(json.dumps(values, ensure_ascii=False, indent=1, sort_keys=True), "utf-8")
 
 
 def _add(vocabulary: dict[str, int], piece: str, number: int) -> int:

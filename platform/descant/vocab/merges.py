@@ -7,7 +7,7 @@ and no piece is learned that can never appear. Pieces learned apart from the tok
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 Word = tuple[str, ...]
@@ -67,6 +67,45 @@ def continue_merges(
         table.merge(found)
         merges.append(Merge(left, right, gain, side_effect))
     return merges
+
+
+def gains_on(merges: Sequence[Merge], words: Mapping[Word, int]) -> list[int]:
+    """How often each merge is made in other words, all of them applied in their order."""
+    table = _Pairs()
+    for word, count in words.items():
+        table.add(list(word), (count, 0))
+    gains = []
+    for merge in merges:
+        pair = merge.left, merge.right
+        gains.append(table.counts.get(pair, (0, 0))[0])
+        table.merge(pair)
+    return gains
+
+
+def best(merges: Sequence[Merge], gains: Sequence[int], num_merges: int) -> list[Merge]:
+    """Up to ``num_merges`` of them, in their order, each with all that its piece is built of.
+
+    Dropped are, one after the other, those with the smallest gain of which no other piece is built, of equal ones the
+    later; those without any gain in any case.
+    """
+    maker = {merge.piece: number for number, merge in enumerate(merges)}
+    users = [0] * len(merges)
+    for merge in merges:
+        for part in (merge.left, merge.right):
+            if part in maker:
+                users[maker[part]] += 1
+    ends = [(gain, -number) for number, gain in enumerate(gains) if not users[number]]
+    heapq.heapify(ends)
+    kept = set(range(len(merges)))
+    while ends and (len(kept) > num_merges or ends[0][0] == 0):
+        number = -heapq.heappop(ends)[1]
+        kept.remove(number)
+        for part in (merges[number].left, merges[number].right):
+            if part in maker:
+                users[maker[part]] -= 1
+                if not users[maker[part]]:
+                    heapq.heappush(ends, (gains[maker[part]], -maker[part]))
+    return [merges[number] for number in sorted(kept)]
 
 
 class _Pairs:

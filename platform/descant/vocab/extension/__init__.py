@@ -1,0 +1,27 @@
+"""Ways to extend a tokenizer: the table."""
+
+from typing import Annotated, Union
+
+from pydantic import Field
+
+from descant.vocab.extension.added import AddedTokens
+from descant.vocab.extension.base import Corpora, Extension
+from descant.vocab.extension.continued import ContinuedMerges
+from descant.vocab.extension.separate import SeparateMerges
+
+__all__ = [
+    "EXTENSIONS",
+    "AddedTokens",
+    "AnyExtension",
+    "ContinuedMerges",
+    "Corpora",
+    "Extension",
+    "SeparateMerges",
+]
+
+EXTENSIONS = (ContinuedMerges, SeparateMerges, AddedTokens)
+AnyExtension = Annotated[
+    Union[ContinuedMerges, SeparateMerges, AddedTokens],  # noqa: UP007
+    Field(discriminator="kind"),
+]
+"""Any way to extend a tokenizer, told apart by ``kind``."""

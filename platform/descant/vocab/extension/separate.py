@@ -1,0 +1,57 @@
+"""Merges of a tokenizer that is learned on the language alone, appended: the way of arXiv:2406.14670, section 3.1."""
+
+import json
+from typing import TYPE_CHECKING, Literal
+
+from descant.core.errors import ConfigError
+from descant.vocab.extend import Description, append_merges, from_description
+from descant.vocab.extension.base import Corpora, Extension
+from descant.vocab.marks import keep_marks
+from descant.vocab.merges import Merge
+from descant.vocab.words import description, family_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_SURPLUS = 4
+"""The other tokenizer has so many times the tokens wanted, since the base knows some of its pieces."""
+
+
+class SeparateMerges(Extension):
+    """The first merges of another tokenizer whose pieces the base lacks; many of them it cannot reach."""
+
+    kind: Literal["separate_merges"] = "separate_merges"
+    """Merges learned apart."""
+    keep_marks: bool = False
+    """Keep words with vowel signs whole, where the base cuts them."""
+
+    def extend(self, base: "PreTrainedTokenizerFast", corpora: Corpora) -> Description:
+        """Merges in the order in which they were learned, those whose parts there are."""
+        from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+        described = description(base)
+        family = family_of(described)
+        if family != "byte_level":
+            raise ConfigError(
+                "E-VOC-FAMILY",
+                f"separate_merges for a {family} tokenizer",
+                "expected byte-level BPE",
+                "Nothing was learned. Choose another way to extend it.",
+            )
+        if self.keep_marks:
+            described = keep_marks(described)
+        fresh = Tokenizer(models.BPE())
+        fresh.pre_tokenizer = from_description(described).backend_tokenizer.pre_tokenizer
+        trainer = trainers.BpeTrainer(
+            vocab_size=256 + _SURPLUS * self.num_new,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        fresh.train_from_iterator(iter(corpora.language), trainer)
+        known = set(described["model"]["vocab"])
+        merges: list[Merge] = []
+        for left, right in json.loads(fresh.to_str())["model"]["merges"]:
+            if len(merges) < self.num_new and left + right not in known and {left, right} <= known:
+                known.add(left + right)
+                merges.append(Merge(left, right, 0, 0))
+        return append_merges(described, merges)

@@ -1,0 +1,106 @@
+"""Every way to extend a tokenizer under the suite, and what tells them apart."""
+
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from descant.core.errors import ConfigError
+from descant.testing.extension_suite import ExtensionSuite
+from descant.vocab.extend import from_description
+from descant.vocab.extension import AddedTokens, ContinuedMerges, Corpora, Extension, SeparateMerges
+from descant.vocab.side_effects import side_effects
+from tests.vocab.bases import BLOOM, ENGLISH, HINDI, LLAMA3, TURKISH, byte_level, spaced, tokens, wordpiece
+
+TEXTS = Corpora(TURKISH * 3, TURKISH, (*ENGLISH, "evlerimiz is a word"))
+BYTES = {"gpt2": byte_level(), "llama3": byte_level(LLAMA3), "bloom": byte_level(BLOOM)}
+
+
+class TestOnBytes(ExtensionSuite):
+    @pytest.fixture(params=BYTES.values(), ids=BYTES.keys())
+    def base(self, request: Any) -> PreTrainedTokenizerFast:
+        base: PreTrainedTokenizerFast = request.param
+        return base
+
+    @pytest.fixture(
+        params=[ContinuedMerges(num_new=40), SeparateMerges(num_new=40), AddedTokens(num_new=40)],
+        ids=lambda one: one.kind,
+    )
+    def extension(self, request: Any) -> Extension:
+        extension: Extension = request.param
+        return extension
+
+    @pytest.fixture
+    def corpora(self) -> Corpora:
+        return TEXTS
+
+
+class TestOnCharacters(ExtensionSuite):
+    @pytest.fixture
+    def base(self) -> PreTrainedTokenizerFast:
+        return spaced()
+
+    @pytest.fixture(
+        params=[ContinuedMerges(num_new=40, min_characters=1), AddedTokens(num_new=40)],
+        ids=lambda one: one.kind,
+    )
+    def extension(self, request: Any) -> Extension:
+        extension: Extension = request.param
+        return extension
+
+    @pytest.fixture
+    def corpora(self) -> Corpora:
+        return TEXTS
+
+
+def test_continued_merges_save_most_and_leave_english_alone() -> None:
+    base = byte_level()
+    found = {
+        type(way).__name__: side_effects(base, from_description(way.extend(base, TEXTS)), TURKISH)
+        for way in (ContinuedMerges(num_new=40), SeparateMerges(num_new=40))
+    }
+    assert found["ContinuedMerges"].change < found["SeparateMerges"].change
+    extended = from_description(ContinuedMerges(num_new=40).extend(base, TEXTS))
+    assert tokens(extended, ENGLISH) == tokens(base, ENGLISH)
+
+
+def test_pieces_that_held_out_texts_do_not_use_are_not_taken() -> None:
+    base = byte_level()
+    corpora = Corpora(TURKISH * 3, TURKISH[:1], ENGLISH)
+    extended = from_description(ContinuedMerges(num_new=200).extend(base, corpora))
+    used = {one for row in tokens(extended, TURKISH[:1]) for one in row}
+    new = set(extended.get_vocab()) - set(base.get_vocab())
+    leaves = {one for one in new if not any(one != other and one in other for other in new)}
+    assert leaves <= used
+
+
+def test_words_with_vowel_signs_get_pieces_of_their_own() -> None:
+    base, corpora = byte_level(), Corpora(HINDI * 3, HINDI, ENGLISH)
+    for way in (ContinuedMerges, SeparateMerges):
+        cut, whole = (
+            side_effects(base, from_description(way(num_new=80, keep_marks=k).extend(base, corpora)), HINDI)
+            for k in (False, True)
+        )
+        assert whole.extended.tokens < cut.extended.tokens
+
+
+@pytest.mark.parametrize(
+    ("way", "base", "family"),
+    [
+        (ContinuedMerges(num_new=4), wordpiece(), "wordpiece"),
+        (SeparateMerges(num_new=4), spaced(), "spaced"),
+    ],
+    ids=["continued", "separate"],
+)
+def test_tokenizers_of_other_families_are_refused(
+    way: Extension, base: PreTrainedTokenizerFast, family: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"for a {family} tokenizer"):
+        way.extend(base, TEXTS)
+
+
+def test_added_words_with_some_letters_do_not_come_back() -> None:
+    extended = from_description(AddedTokens(num_new=40).extend(byte_level(), TEXTS))
+    ids = extended.backend_tokenizer.encode("ağaçlarımız", add_special_tokens=False).ids
+    assert len(ids) == 1
+    assert extended.backend_tokenizer.decode(ids) != "ağaçlarımız"
