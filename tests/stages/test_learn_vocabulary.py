@@ -1,0 +1,84 @@
+"""The stage that extends a tokenizer: what it publishes, measures and refuses."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from descant.artifacts.models import TinyModel
+from descant.artifacts.store import Artifact, Store
+from descant.core.errors import DataError
+from descant.data.running_text import RunningText
+from descant.data.text_filters import TextFilters
+from descant.models.load import load_tokenizer
+from descant.run.profile import Profile
+from descant.stages.base import Step
+from descant.stages.filter_text import FilterText
+from descant.stages.learn_vocabulary import LearnVocabulary
+from descant.stages.split_text import SplitText, texts_of
+from tests.pipeline import made
+
+SYLLABLES = ("ba", "ler", "rim", "iz", "den", "ev", "yol", "cu", "lar", "dan", "gel", "mek")
+BASE = TinyModel(architecture="llama")
+
+
+def corpus(name: str, folder: Path, words: list[str]) -> Step:
+    path = folder / f"{name}.jsonl"
+    draw = random.Random(name)
+    rows = [{"text": " ".join(draw.choices(words, k=12))} for _ in range(200)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    filters = TextFilters(min_bytes=1, max_repetition=1)
+    filtered = Step(f"filter {name}", FilterText(source=RunningText(files=(str(path),)), filters=filters))
+    stage = SplitText(validation=0.2, tokenizer=0.4, near_duplicates=False, seed=1)
+    return Step(f"split {name}", stage, {"texts": filtered})
+
+
+def learned(folder: Path, **values: Any) -> dict[str, Artifact]:
+    language = [a + b + c for a in SYLLABLES for b in SYLLABLES[:4] for c in SYLLABLES[2:6]]
+    english = ["water", "energy", "the", "plants", "animals", "light", "system", "process", "question"]
+    inputs = {
+        "texts": corpus("language", folder, language),
+        "base_texts": corpus("english", folder, english),
+    }
+    extension = {"kind": "continued_merges", "num_new": 60}
+    stage = LearnVocabulary.model_validate({"model": BASE, "extension": extension} | values)
+    return made(Step("learn", stage, inputs), Store(folder / "store"), Profile().of_trial())
+
+
+def test_the_tokenizer_loads_and_the_facts_are_its_counts(tmp_path: Path) -> None:
+    results = learned(tmp_path, limits={"min_saving": 0.25, "max_base_changed": 0.0})
+    facts = results["learn"].manifest.facts
+    loaded = AutoTokenizer.from_pretrained(results["learn"].path("tokenizer"))
+    base = load_tokenizer(BASE)
+    assert len(loaded) == len(base) + facts["new_tokens"]
+    assert loaded.eos_token == base.eos_token
+    for name, label in (("language", "split language"), ("base_language", "split english")):
+        texts = list(texts_of(results[label], ["validation"]))
+        for which, tokenizer in (("base", base), ("extended", loaded)):
+            counted = sum(len(tokenizer(text, add_special_tokens=False).input_ids) for text in texts)
+            assert facts[name][which]["tokens"] == counted
+        assert facts[name][which]["texts"] == len(texts)
+    assert facts["language"]["change"] < -0.25
+    assert facts["base_language"] | {"share_changed": 0.0, "change": 0.0} == facts["base_language"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"limits": {"min_saving": 0.99}}, "tokens saved in the language.*the limit is 99.00%"),
+        (
+            {
+                "extension": {"kind": "added_tokens", "num_new": 500, "whole_words": False},
+                "limits": {"min_saving": 0.9},
+            },
+            "tokens saved",
+        ),
+    ],
+)
+def test_a_vocabulary_beyond_the_limits_is_refused(tmp_path: Path, values: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        learned(tmp_path, **values)
+    assert caught.value.exit_code == 3
