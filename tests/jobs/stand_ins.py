@@ -43,6 +43,7 @@ def write_stand_ins(root: Path) -> None:
         {"query": f"{i} + 1?", "response": f"The answer is: {i + 1}"} for i in range(12)
     ]
     write_lines(root / "math" / "metamathqa-40k.jsonl", steps)
+    write_lines(root / "lang-text" / "en" / "valid.jsonl", [{"text": f"plain text {i}"} for i in range(3)])
     for name in E5:
         rows = [{"query": f"{name} {i}", "positive": f"yes {i}", "negative": f"no {i}"} for i in range(3)]
         write_lines(root / "e5" / f"{name}.jsonl", rows)

@@ -191,7 +191,8 @@ class TextTask(PreparedTask):
             return {}
         stride = self.causal.max_tokens // 2
         stage = ProbeForgetting(model=self.causal, text=self.probe, stride=stride, seed=seed)
-        return {FORGETTING: Step(f"probe {'the base' if not model else self.name}", stage, model)}
+        label = f"probe {self.name}" if model else f"probe the base for {self.name}"
+        return {FORGETTING: Step(label, stage, model)}
 
 
 AnyComparedTask = Annotated[LabelTask | TextTask | SearchTask, Field(discriminator="kind")]
