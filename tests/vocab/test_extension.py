@@ -16,37 +16,25 @@ TEXTS = Corpora(TURKISH * 3, TURKISH, (*ENGLISH, "evlerimiz is a word"))
 BYTES = {"gpt2": byte_level(), "llama3": byte_level(LLAMA3), "bloom": byte_level(BLOOM)}
 
 
-class TestOnBytes(ExtensionSuite):
-    @pytest.fixture(params=BYTES.values(), ids=BYTES.keys())
-    def base(self, request: Any) -> PreTrainedTokenizerFast:
-        base: PreTrainedTokenizerFast = request.param
-        return base
+ON_BYTES = (ContinuedMerges(num_new=40), SeparateMerges(num_new=40), AddedTokens(num_new=40))
+ON_CHARACTERS = (ContinuedMerges(num_new=40, min_characters=1), AddedTokens(num_new=40))
+CASES = {f"{name} {way.kind}": (base, way) for name, base in BYTES.items() for way in ON_BYTES}
+CASES |= {f"spaced {way.kind}": (spaced(), way) for way in ON_CHARACTERS}
 
-    @pytest.fixture(
-        params=[ContinuedMerges(num_new=40), SeparateMerges(num_new=40), AddedTokens(num_new=40)],
-        ids=lambda one: one.kind,
-    )
-    def extension(self, request: Any) -> Extension:
-        extension: Extension = request.param
-        return extension
+
+class TestEvery(ExtensionSuite):
+    @pytest.fixture(params=CASES.values(), ids=CASES.keys())
+    def case(self, request: Any) -> tuple[PreTrainedTokenizerFast, Extension]:
+        case: tuple[PreTrainedTokenizerFast, Extension] = request.param
+        return case
 
     @pytest.fixture
-    def corpora(self) -> Corpora:
-        return TEXTS
+    def base(self, case: tuple[PreTrainedTokenizerFast, Extension]) -> PreTrainedTokenizerFast:
+        return case[0]
 
-
-class TestOnCharacters(ExtensionSuite):
     @pytest.fixture
-    def base(self) -> PreTrainedTokenizerFast:
-        return spaced()
-
-    @pytest.fixture(
-        params=[ContinuedMerges(num_new=40, min_characters=1), AddedTokens(num_new=40)],
-        ids=lambda one: one.kind,
-    )
-    def extension(self, request: Any) -> Extension:
-        extension: Extension = request.param
-        return extension
+    def extension(self, case: tuple[PreTrainedTokenizerFast, Extension]) -> Extension:
+        return case[1]
 
     @pytest.fixture
     def corpora(self) -> Corpora:

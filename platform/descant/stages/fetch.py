@@ -6,7 +6,6 @@ do not exist) is counted here and kept in the manifest.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
@@ -14,6 +13,7 @@ from pydantic import Field
 from descant.artifacts.commit import publish
 from descant.artifacts.store import Artifact
 from descant.artifacts.tables import Record, read_table, record_table, records, write_table
+from descant.core.chunks import chunks
 from descant.core.errors import DataError
 from descant.core.records import Judgement, Passage, Query, Rejected, Triple
 from descant.core.seeds import seed_for
@@ -83,7 +83,7 @@ class Fetch(Stage):
         num_passages = 0
         passages = RowCheck("passages")
         stream = passages.unique(self.source.passages())
-        for number, chunk in enumerate(_chunks(stream, self.passages_per_part)):
+        for number, chunk in enumerate(chunks(stream, self.passages_per_part)):
             kept = put(Passage, chunk, f"passages-{number:05d}")
             ids = {passage.id for passage in kept}
             for judged_ids in unseen.values():
@@ -203,12 +203,6 @@ def passages_by_id(data: Artifact, wanted: set[str]) -> dict[str, Passage]:
     for name in data.names("passages-"):
         found.update((p.id, p) for p in passages_of(data, name) if p.id in wanted)
     return found
-
-
-def _chunks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(rows)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
 
 
 def _folded(text: str) -> str:

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from descant.vocab.words import is_byte
+from descant.core.chunks import chunks
+from descant.vocab.words import TEXTS_AT_ONCE, is_byte
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def side_effects(
     added = frozenset(number for piece, number in new.items() if piece not in old)
     changed = lost = 0
     counters = _Counter(base, frozenset()), _Counter(extended, added)
-    for batch in _batched(texts):
+    for batch in chunks(texts, TEXTS_AT_ONCE):
         (ids, back), (new_ids, new_back) = (counter.add(batch) for counter in counters)
         changed += sum(a != b for a, b in zip(ids, new_ids, strict=True))
         lost += sum(a == text != b for text, a, b in zip(batch, back, new_back, strict=True))
@@ -127,14 +126,3 @@ class _Counter:
             piece, decoded = self._backend.id_to_token(number), self._backend.decode([number])
             self._is_fragment[number] = is_fragment(piece, decoded)
         return self._is_fragment[number]
-
-
-def _batched(texts: Iterable[str]) -> Iterable[list[str]]:
-    batch: list[str] = []
-    for text in texts:
-        batch.append(text)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from descant.core.chunks import chunks
 from descant.core.errors import ConfigError
 from descant.vocab.merges import Word
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 Family = Literal["byte_level", "spaced", "wordpiece", "unigram"]
 SPACE = "▁"
+TEXTS_AT_ONCE = 1000
+"""Texts that are tokenised together."""
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
@@ -54,7 +57,7 @@ def count_words(tokenizer: "PreTrainedTokenizerFast", texts: Iterable[str], fami
     """
     counts: Counter[Word] = Counter()
     backend = tokenizer.backend_tokenizer
-    for batch in _batched(texts, 1000):
+    for batch in chunks(texts, TEXTS_AT_ONCE):
         for encoding in backend.encode_batch(batch, add_special_tokens=False):
             counts.update(_words(encoding.tokens, encoding.word_ids, family))
     return counts
@@ -103,14 +106,3 @@ def _parts(described: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     if step is None:
         return []
     return list(step["pretokenizers"]) if step["type"] == "Sequence" else [step]
-
-
-def _batched(texts: Iterable[str], size: int) -> Iterable[list[str]]:
-    batch: list[str] = []
-    for text in texts:
-        batch.append(text)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

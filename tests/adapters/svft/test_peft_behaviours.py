@@ -351,7 +351,8 @@ def test_unloading_gives_the_base_back(execution: str) -> None:
 def test_copied_and_pickled_models_give_the_same_and_go_their_own_way() -> None:
     model = adapted(tiny_bert(), pattern="random")
     expected = output(model)
-    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+    through_a_process = pickle.loads(pickle.dumps(model))  # as Ray and multiprocessing send it
+    for again in (copy.deepcopy(model), through_a_process):
         assert torch.equal(output(again), expected)
         trained(again)
         assert not torch.equal(output(again.eval()), expected)
