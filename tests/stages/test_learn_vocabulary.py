@@ -1,51 +1,22 @@
 """The stage that extends a tokenizer: what it publishes, measures and refuses."""
 
-import json
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
 
-from descant.artifacts.models import TinyModel
 from descant.artifacts.store import Artifact, Store
 from descant.core.errors import DataError
-from descant.data.running_text import RunningText
-from descant.data.text_filters import TextFilters
 from descant.models.load import load_tokenizer
 from descant.run.profile import Profile
-from descant.stages.base import Step
-from descant.stages.filter_text import FilterText
-from descant.stages.learn_vocabulary import LearnVocabulary
-from descant.stages.split_text import SplitText, texts_of
+from descant.stages.split_text import texts_of
 from tests.pipeline import made
-
-SYLLABLES = ("ba", "ler", "rim", "iz", "den", "ev", "yol", "cu", "lar", "dan", "gel", "mek")
-BASE = TinyModel(architecture="llama")
-
-
-def corpus(name: str, folder: Path, words: list[str]) -> Step:
-    path = folder / f"{name}.jsonl"
-    draw = random.Random(name)
-    rows = [{"text": " ".join(draw.choices(words, k=12))} for _ in range(200)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    filters = TextFilters(min_bytes=1, max_repetition=1)
-    filtered = Step(f"filter {name}", FilterText(source=RunningText(files=(str(path),)), filters=filters))
-    stage = SplitText(validation=0.2, tokenizer=0.4, near_duplicates=False, seed=1)
-    return Step(f"split {name}", stage, {"texts": filtered})
+from tests.stages.toy_corpora import BASE, vocabulary
 
 
 def learned(folder: Path, **values: Any) -> dict[str, Artifact]:
-    language = [a + b + c for a in SYLLABLES for b in SYLLABLES[:4] for c in SYLLABLES[2:6]]
-    english = ["water", "energy", "the", "plants", "animals", "light", "system", "process", "question"]
-    inputs = {
-        "texts": corpus("language", folder, language),
-        "base_texts": corpus("english", folder, english),
-    }
-    extension = {"kind": "continued_merges", "num_new": 60}
-    stage = LearnVocabulary.model_validate({"model": BASE, "extension": extension} | values)
-    return made(Step("learn", stage, inputs), Store(folder / "store"), Profile().of_trial())
+    return made(vocabulary(folder, **values), Store(folder / "store"), Profile().of_trial())
 
 
 def test_the_tokenizer_loads_and_the_facts_are_its_counts(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def export(
     ],
     target: Annotated[Path, typer.Argument(help="A folder that does not exist yet")],
     form: Annotated[
-        str, typer.Option("--form", help="peft, merged or sentence-transformers")
+        str, typer.Option("--form", help="peft, merged or sentence-transformers; a language model: merged")
     ] = "sentence-transformers",
     store: StorePath = None,
 ) -> None:

@@ -19,6 +19,7 @@ from descant.core.spec import Spec
 from descant.models.encoder import Precision
 from descant.models.folders import checked_adapter, read_trained, with_adapter
 from descant.models.load import load_causal_model
+from descant.models.new_rows import read_new_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -78,7 +79,7 @@ class CausalModel:
             )
         bos = tokenizer.bos_token_id
         self._adds_bos = bos is not None and tokenizer("").input_ids[:1] == [bos]
-        self._start = [bos if bos is not None else self.eos_id]
+        self._start = [start_id(tokenizer)]
 
     @property
     def pad_id(self) -> int:
@@ -132,14 +133,24 @@ class CausalModel:
         return Pair(ids, len(kept), len(start) + len(before) + len(after) > len(ids))
 
 
-def load_causal(spec: CausalSpec, *, folder: Path | None = None, device: str = "cpu") -> CausalModel:
-    """The model of ``spec`` on ``device``, in evaluation mode, with the adapter of ``folder`` where given.
+def start_id(tokenizer: "PreTrainedTokenizerFast") -> int:
+    """The token that stands before a text: that of the beginning, or of the end where there is none."""
+    found: int = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    return found
 
-    Raises ConfigError where the folder is none, IntegrityError where base or adapter is not what was saved.
+
+def load_causal(spec: CausalSpec, *, folder: Path | None = None, device: str = "cpu") -> CausalModel:
+    """The model of ``spec`` on ``device``, in evaluation mode, with what ``folder`` adds where it is given: new
+    tokens with their rows, an adapter.
+
+    Raises ConfigError where the folder is none, IntegrityError where base, rows or adapter are not what was saved.
     """
-    model, tokenizer = load_causal_model(spec.model, precision=spec.precision, device=device)
-    causal = CausalModel(spec, model, tokenizer)
+    adapter, new = None, None
     if folder is not None:
-        adapter = checked_adapter(folder, read_trained(folder, "causal"), spec.model)
-        causal.model = with_adapter(model, adapter, device=device)
+        settings = read_trained(folder, "causal")
+        adapter = checked_adapter(folder, settings, spec.model)
+        new = read_new_rows(folder, settings)
+    model, tokenizer = load_causal_model(spec.model, precision=spec.precision, device=device, new=new)
+    causal = CausalModel(spec, model, tokenizer)
+    causal.model = with_adapter(model, adapter, device=device)
     return causal

@@ -13,6 +13,7 @@ from descant.artifacts.models import AnyModel, StoredModel
 from descant.core.errors import ConfigError, IntegrityError
 from descant.models.encoder import Attention, Pooling, Precision
 from descant.models.gguf import convert_if_missing
+from descant.models.new_rows import NewRows
 from descant.models.tiny import tiny_model, tiny_tokenizer
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ def load_model(
 
 
 def load_causal_model(
-    reference: AnyModel, *, precision: Precision = "fp32", device: str = "cpu"
+    reference: AnyModel, *, precision: Precision = "fp32", device: str = "cpu", new: NewRows | None = None
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerFast]":
-    """As ``load_model``, with the output head of a causal language model.
+    """As ``load_model``, with the output head of a causal language model, and with ``new`` tokens where given.
 
     Decoding defaults that come with a model (temperature, penalties) are dropped; only its end tokens are kept,
     those of its configuration and of its tokenizer.
@@ -80,6 +81,9 @@ def load_causal_model(
             "is no causal language model",
             "Set architecture: llama.",
         )
+    if new is not None:
+        new.apply(model)
+        tokenizer = read_tokenizer(new.tokenizer)
     _check_vocabulary(model, tokenizer)
     declared = model.config.eos_token_id
     ends = {*(declared if isinstance(declared, list) else [declared]), tokenizer.eos_token_id} - {None}
@@ -163,16 +167,21 @@ def _bare(reference: AnyModel, factory: str) -> "PreTrainedModel":
 
 def load_tokenizer(reference: AnyModel) -> "PreTrainedTokenizerFast":
     """The model's tokenizer alone; raises what ``reference.check()`` raises."""
-    from transformers import AutoTokenizer
-
     reference.check()
     convert_if_missing(reference)
     if not isinstance(reference, StoredModel):
         if reference.architecture == "vit":
             raise ConfigError("E-MOD-IMAGE", "tiny vit", "reads images, not text", "Set architecture: bert.")
         return tiny_tokenizer(reference.architecture)
+    return read_tokenizer(reference.locate())
+
+
+def read_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
+    """The tokenizer that lies in ``folder``."""
+    from transformers import AutoTokenizer
+
     with _quiet():
-        loaded: Any = AutoTokenizer.from_pretrained(reference.locate(), **_LOCAL)
+        loaded: Any = AutoTokenizer.from_pretrained(folder, **_LOCAL)
     tokenizer: PreTrainedTokenizerFast = loaded
     return tokenizer
 

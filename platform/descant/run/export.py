@@ -7,7 +7,6 @@ so its exports encode queries without examples.
 
 import json
 import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -15,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from descant.artifacts.commit import storage_errors
 from descant.artifacts.models import FolderModel
 from descant.core.errors import ConfigError, DependencyError, IntegrityError
 from descant.core.records import Passage
 from descant.models.encode import load_encoder
 from descant.models.encoder import EncoderSpec
 from descant.models.folders import ADAPTER
-from descant.models.retriever import Retriever, load_retriever
+from descant.models.retriever import SETTINGS, Retriever, load_retriever
+from descant.run.export_causal import export_causal
+from descant.run.export_target import drafted, unknown_form
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -46,29 +46,21 @@ _MARK = "\ue000"
 def export(folder: Path, target: Path, form: str) -> Path:
     """Write the retriever in ``folder`` to ``target`` and return that; ``form`` is one of ``FORMS``.
 
+    A language model goes to ``export_causal``.
+
     Raises ConfigError for an unknown form, a target that is not empty or a retriever that it cannot
     express, DependencyError when sentence-transformers is not installed, IntegrityError when the export does
     not give the retriever's vectors; nothing is left at ``target`` then.
     """
+    if not (folder / SETTINGS).is_file():
+        return export_causal(folder, target, form)
     if form not in FORMS:
-        raise ConfigError("E-EXP-FORM", form, f"expected one of {', '.join(FORMS)}", "Nothing was written.")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigError(
-            "E-EXP-TARGET", str(target), "is there already", "Nothing was written. Name a new folder."
-        )
-    retriever = load_retriever(folder)
-    expected = _vectors(retriever.encode_queries, retriever.encode_documents)
-    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-    with storage_errors(target.parent):
-        try:
-            draft.mkdir(parents=True)
-            found = _vectors(*FORMS[form](folder, retriever, draft))
-            _check_equal(expected, found, form, TOLERANCES[retriever.encoder.spec.precision])
-            if target.is_dir():
-                target.rmdir()
-            draft.rename(target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        raise unknown_form(form, list(FORMS))
+    with drafted(target) as draft:
+        retriever = load_retriever(folder)
+        expected = _vectors(retriever.encode_queries, retriever.encode_documents)
+        found = _vectors(*FORMS[form](folder, retriever, draft))
+        _check_equal(expected, found, form, TOLERANCES[retriever.encoder.spec.precision])
     return target
 
 

@@ -62,6 +62,8 @@ class Profile(Compute):
     """The local Ray."""
     filter_text: MapCompute = MapCompute()
     """Reading and filtering text."""
+    tokenise: MapCompute = MapCompute()
+    """Turning text into token ids."""
     embed: EmbedCompute = EmbedCompute()
     """Encoding passages and queries."""
     compute_bases: MapCompute = MapCompute()
@@ -76,10 +78,14 @@ class Profile(Compute):
     """Scoring a model on a task."""
     probe_forgetting: ScoreCompute = ScoreCompute()
     """Scoring a language model on plain text."""
+    score_text: ScoreCompute = ScoreCompute()
+    """Scoring a language model on the validation text of a corpus."""
     train: TrainCompute = TrainCompute()
     """Fine-tuning a retriever."""
     train_task: TrainCompute = TrainCompute()
     """Fine-tuning on a task."""
+    train_text: TrainCompute = TrainCompute()
+    """Training a language model on plain text."""
     trial: TrialCompute = TrialCompute()
     """A trial of a comparison."""
 
@@ -87,7 +93,7 @@ class Profile(Compute):
         """The profile inside a trial: its stages run in as many processes, with what the trial says of each."""
         trial, sections = self.trial, dict[str, Any]()
         for name, section in self.model_dump().items():
-            if name in ("train", "train_task"):
+            if name in ("train", "train_task", "train_text"):
                 own = {"cpus_per_worker": trial.cpus, "gpus_per_worker": min(1.0, trial.gpus)}
             elif name != "trial" and isinstance(section, dict) and "workers" in section:
                 own = {"gpus": trial.gpus, "threads": max(1, int(trial.cpus))}

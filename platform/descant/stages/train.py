@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from statistics import mean
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
@@ -17,6 +17,10 @@ from descant.stages.compute_bases import BASES, basis_files
 from descant.stages.pair_examples import ROWS
 from descant.stages.training.settings import TrainCompute, TrainSettings, check_precision, plan_batches
 from descant.stages.training.step_log import StepReport, read_steps
+
+if TYPE_CHECKING:
+    from descant.stages.training.loop import Outcome as Trained
+    from descant.stages.training.objective import Training
 
 RETRIEVER, STEPS = "retriever", "steps"
 VECTORS = "vectors"
@@ -51,10 +55,8 @@ class Train(Stage):
         from descant.models.folders import ADAPTER
         from descant.models.retriever import save_retriever
         from descant.stages.training.batches import BatchOrder
-        from descant.stages.training.loop import STEPS as STEP_LOG
         from descant.stages.training.measured import measured
         from descant.stages.training.retrieval import RetrieverTraining
-        from descant.stages.training.train import run_training
 
         compute = context.compute
         assert isinstance(compute, TrainCompute)
@@ -76,28 +78,35 @@ class Train(Stage):
             vectors=tuple(map(embedded.path, embedded.names("vectors-"))) if embedded is not None else (),
         )
         tasks = [task for table in tables for task in table.column("task").to_pylist()]
-        num_steps = BatchOrder(tasks, self.settings).num_steps
-
-        def report(figures: StepReport) -> None:
-            context.progress(figures.step, num_steps, "steps", f"loss {figures.loss:.4f}")
-            context.metrics(figures.metrics(), figures.step)
-
-        result = run_training(training, report)
+        result = run_shown(training, BatchOrder(tasks, self.settings).num_steps, context)
 
         def write_retriever(path: Path) -> None:
             save_retriever(path, self.encoder, adapter=workplace / ADAPTER)
 
         publish(context.folder, RETRIEVER, write_retriever, rows=0)
-        publish(
-            context.folder,
-            STEPS,
-            lambda path: write_curve(workplace / STEP_LOG, path),
-            rows=result.num_steps,
-            suffix=".jsonl",
-        )
         shown = mean(n for table in tables for n in table.column("num_examples").to_pylist())
         facts = {**measured(result, self.settings, workplace), "examples_per_row": round(shown, 2)}
         return Outcome([RETRIEVER, STEPS], facts)
+
+
+def run_shown(training: "Training", num_steps: int, context: StageContext) -> "Trained":
+    """Run a training in the stage's folder, show each step, and publish ``steps``."""
+    from descant.stages.training.loop import STEPS as STEP_LOG
+    from descant.stages.training.train import run_training
+
+    def report(figures: StepReport) -> None:
+        context.progress(figures.step, num_steps, "steps", f"loss {figures.loss:.4f}")
+        context.metrics(figures.metrics(), figures.step)
+
+    result = run_training(training, report)
+    publish(
+        context.folder,
+        STEPS,
+        lambda path: _write_curve(training.folder / STEP_LOG, path),
+        rows=result.num_steps,
+        suffix=".jsonl",
+    )
+    return result
 
 
 def losses_of(training: Artifact) -> list[float]:
@@ -106,7 +115,7 @@ def losses_of(training: Artifact) -> list[float]:
     return [float(json.loads(line)["loss"]) for line in lines]
 
 
-def write_curve(log: Path, path: Path) -> None:
+def _write_curve(log: Path, path: Path) -> None:
     """Every step without its rate: what stays the same when the same training runs again."""
     figures = [step.plain() for step in read_steps(log)]
     kept = [{name: value for name, value in step.items() if name != "rows_per_second"} for step in figures]

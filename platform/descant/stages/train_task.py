@@ -12,9 +12,9 @@ from descant.models.causal import CausalSpec
 from descant.models.classifier import ClassifierSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.compute_bases import BASES, basis_files
-from descant.stages.train import STEPS, WORKPLACE, write_curve
+from descant.stages.train import STEPS, WORKPLACE, run_shown
 from descant.stages.training.settings import TaskTrainSettings, TrainCompute, check_precision, plan_rows
-from descant.stages.training.step_log import StepReport, read_steps
+from descant.stages.training.step_log import read_steps
 
 if TYPE_CHECKING:
     from descant.stages.training.independent import TaskTraining
@@ -50,27 +50,13 @@ class TrainTask(Stage):
         """
         from descant.stages.training.loop import STEPS as STEP_LOG
         from descant.stages.training.measured import measured
-        from descant.stages.training.train import run_training
 
         workplace = context.folder / WORKPLACE
         workplace.mkdir(exist_ok=True)
         data = context.inputs[DATA]
         training = self._training(context, data, workplace)
-        num_steps = training.num_steps
-
-        def report(figures: StepReport) -> None:
-            context.progress(figures.step, num_steps, "steps", f"loss {figures.loss:.4f}")
-            context.metrics(figures.metrics(), figures.step)
-
-        result = run_training(training, report)
+        result = run_shown(training, training.num_steps, context)
         publish(context.folder, MODEL, lambda path: self._save(path, workplace, data), rows=0)
-        publish(
-            context.folder,
-            STEPS,
-            lambda path: write_curve(workplace / STEP_LOG, path),
-            rows=result.num_steps,
-            suffix=".jsonl",
-        )
         cut = sum(step.cut_rows for step in read_steps(workplace / STEP_LOG))
         facts = {**measured(result, self.settings, workplace), "cut_rows": cut}
         return Outcome([MODEL, STEPS], facts)

@@ -15,9 +15,11 @@ from descant.core.errors import ConfigError, DataError
 from descant.models.classifier import ClassifierSpec
 from descant.models.classify import Classifier, Input, Row, TextInput, load_classifier
 from descant.models.folders import ADAPTER
+from descant.models.folders import HEAD as HEAD_FILE
 from descant.stages.training.attach import attach
-from descant.stages.training.export import save_adapter, save_head
+from descant.stages.training.export import save_adapter, save_tensors
 from descant.stages.training.independent import Forwarded, IndependentRows, Record, TaskTraining, summed
+from descant.stages.training.settings import TaskTrainSettings
 
 BACKBONE, HEAD = "backbone.", "head."
 
@@ -26,6 +28,7 @@ BACKBONE, HEAD = "backbone.", "head."
 class ClassifierTraining(TaskTraining):
     """The training of a classifier."""
 
+    settings: TaskTrainSettings
     classifier: ClassifierSpec
     num_labels: int
 
@@ -52,6 +55,7 @@ class Classification(IndependentRows[Labelled]):
     """Cross entropy of a head that is trained beside the adapter."""
 
     outputs: ClassVar[str] = "logits"
+    settings: TaskTrainSettings
 
     def __init__(self, training: ClassifierTraining) -> None:
         super().__init__(training)
@@ -126,7 +130,7 @@ class Classification(IndependentRows[Labelled]):
             folder / ADAPTER,
             _named(start, BACKBONE),
         )
-        save_head(_named(state, HEAD), folder)
+        save_tensors(_named(state, HEAD), folder / HEAD_FILE)
 
     def _scored(self, engine: Any, units: Sequence[Labelled]) -> tuple[torch.Tensor, torch.Tensor]:
         logits_mc = engine(self.module.batch([unit.input for unit in units]))

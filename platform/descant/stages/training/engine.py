@@ -26,7 +26,9 @@ def build_engine(objective: Objective[Any], settings: Optimisation, compute: Tra
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     # Its shared-memory op would be compiled for a minute; gloo gives the same numbers.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    optimizer = build_optimizer(objective.module.parameters(), settings, objective.rates())
+    optimizer = build_optimizer(
+        objective.module.parameters(), settings, objective.rates(), objective.starts()
+    )
     engine, *_ = deepspeed.initialize(
         model=objective.module,
         optimizer=optimizer,

@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 from descant.adapters import Method
 from descant.artifacts.commit import storage_errors
 from descant.core.errors import IntegrityError, NumericsError
-from descant.models.folders import HEAD
 
 
 def save_adapter(
@@ -37,19 +36,19 @@ def save_adapter(
         draft.rename(folder)
 
 
-def save_head(state: Mapping[str, torch.Tensor], folder: Path) -> None:
-    """Write a head's tensors as float32 into ``folder`` and check the file; raises as ``save_adapter``."""
+def save_tensors(state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors beside an adapter, as float32, and check the file; raises as ``save_adapter``."""
     _check_finite(state)
     whole = {name: tensor.float().contiguous() for name, tensor in state.items()}
-    draft = folder / f".{HEAD}"
-    with storage_errors(folder):
+    draft = path.with_name(f".{path.name}")
+    with storage_errors(path.parent):
         save_file(whole, draft)
         found = load_file(draft)
         if found.keys() != whole.keys() or any(not torch.equal(found[n], whole[n]) for n in whole):
             raise IntegrityError(
-                "E-TRN-ADAPTER", HEAD, "was not read back as it was trained", "The head was not published."
+                "E-TRN-ADAPTER", path.name, "was not read back as it was trained", "It was not published."
             )
-        draft.rename(folder / HEAD)
+        draft.rename(path)
 
 
 def tensor_digests(state: Mapping[str, torch.Tensor]) -> dict[str, str]:

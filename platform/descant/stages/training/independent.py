@@ -19,7 +19,13 @@ from descant.core.errors import DataError
 from descant.core.fingerprint import fingerprint
 from descant.stages.training.batches import BatchOrder
 from descant.stages.training.objective import Objective, Share, Training
-from descant.stages.training.settings import Optimisation, TaskTrainSettings, check_precision, plan_rows
+from descant.stages.training.settings import (
+    Optimisation,
+    TaskTrainSettings,
+    TextTrainSettings,
+    check_precision,
+    plan_rows,
+)
 
 Unit = TypeVar("Unit")
 Record = Mapping[str, Any]
@@ -34,7 +40,7 @@ VALIDATION_ROWS = 256
 class TaskTraining(Training):
     """The training of a model on a task's rows."""
 
-    settings: TaskTrainSettings
+    settings: TaskTrainSettings | TextTrainSettings
     validation: Path | None = None
     """The validation rows, as a parquet file that every worker sees."""
 
@@ -43,10 +49,14 @@ class TaskTraining(Training):
     def model_spec(self) -> Any:
         """The settings of the model."""
 
+    def records(self) -> Sequence[Record]:
+        """The rows that are trained on."""
+        return read_records(self.rows)
+
     @property
     def num_steps(self) -> int:
         """Optimiser steps of the whole training."""
-        return row_order(len(read_records(self.rows)), self.settings, self.rows).num_steps
+        return row_order(len(self.records()), self.settings, self.rows).num_steps
 
     @property
     def validate_every(self) -> int | None:
@@ -91,7 +101,7 @@ class IndependentRows(Objective[Dealt[Unit]]):
         self.training, self.settings = training, training.settings
         self.plan = plan_rows(training.settings, training.compute)
         self.precision = training.model_spec.precision
-        self.records = read_records(training.rows)
+        self.records = training.records()
         self.order = row_order(len(self.records), training.settings, training.rows)
         self.num_steps = self.order.num_steps
 

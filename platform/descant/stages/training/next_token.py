@@ -28,6 +28,13 @@ class CausalTraining(TaskTraining):
     """The training of a causal language model."""
 
     causal: CausalSpec
+    start: Path | None = None
+    """Folder of a model whose vocabulary was extended, where the training does not start from the base itself."""
+
+    @property
+    def packed(self) -> bool:
+        """Whether several texts share a sequence."""
+        return self.compute.packed
 
     @property
     def model_spec(self) -> CausalSpec:
@@ -58,8 +65,10 @@ class NextToken(IndependentRows[Documents]):
 
     def __init__(self, training: CausalTraining) -> None:
         super().__init__(training)
-        self.packed = training.compute.packed
-        self.causal: CausalModel = load_causal(training.causal, device=training.compute.device)
+        self.packed = training.packed
+        self.causal: CausalModel = load_causal(
+            training.causal, folder=training.start, device=training.compute.device
+        )
         if self.packed:
             check_kept_apart(self.causal.model)
         self.model: torch.nn.Module = attach(training, self.causal.model, self._examples())
@@ -67,12 +76,13 @@ class NextToken(IndependentRows[Documents]):
 
     def units(self, records: Sequence[Record]) -> list[Documents]:
         """The rows with their responses, packed where the profile says so."""
-        return self._sequences(
-            [
-                Document(r["id"], self.causal.encode_pair(r["prompt"], r["response"], end=True))
-                for r in records
-            ]
-        )
+        return self._sequences(self.documents(records))
+
+    def documents(self, records: Sequence[Record]) -> list[Document]:
+        """The rows as tokens."""
+        return [
+            Document(r["id"], self.causal.encode_pair(r["prompt"], r["response"], end=True)) for r in records
+        ]
 
     def size(self, unit: Documents) -> int:
         """Tokens of all its documents."""
@@ -84,7 +94,7 @@ class NextToken(IndependentRows[Documents]):
 
     def forward(self, engine: Any, units: Sequence[Documents]) -> Forwarded:
         """The cross entropy of the response tokens summed, by row and over all rows."""
-        loss_r = self._losses(engine, units)
+        loss_r = self.losses(engine, units)
         documents = [document for unit in units for document in unit]
         return Forwarded(
             row_ids=[document.id for document in documents],
@@ -123,7 +133,7 @@ class NextToken(IndependentRows[Documents]):
                 documents.append(Document(str(len(documents)), self.causal.encode_pair(r["prompt"], text)))
         values = [0.0] * len(documents)
         for part in self.dealt(self._sequences(documents)):
-            losses = self._losses(engine, part.units).double().tolist()
+            losses = self.losses(engine, part.units).double().tolist()
             if part.counts:
                 for document, loss in zip((d for unit in part.units for d in unit), losses, strict=True):
                     values[int(document.id)] = loss
@@ -135,7 +145,7 @@ class NextToken(IndependentRows[Documents]):
         lengths = [len(document.pair.ids) for document in documents]
         return [tuple(found) for found in pack(documents, lengths, self.causal.spec.max_tokens)]
 
-    def _losses(self, engine: Any, units: Sequence[Documents]) -> torch.Tensor:
+    def losses(self, engine: Any, units: Sequence[Documents]) -> torch.Tensor:
         """float32 [r]: the cross entropy of each document's continuation, summed over its tokens.
 
         Sequences are padded right, where no earlier token looks, so a causal model needs no mask for it.
@@ -171,7 +181,7 @@ class NextToken(IndependentRows[Documents]):
 
     def _examples(self) -> Iterator[Mapping[str, torch.Tensor]]:
         for records in self.examples():
-            pairs = [self.causal.encode_pair(r["prompt"], r["response"], end=True) for r in records]
+            pairs = [document.pair for document in self.documents(records)]
             longest = max(len(pair.ids) for pair in pairs)
             ids_bt = torch.full((len(pairs), longest), self.causal.pad_id)
             mask_bt = torch.zeros_like(ids_bt)

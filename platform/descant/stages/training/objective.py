@@ -100,6 +100,10 @@ class Objective(ABC, Generic[Batch]):
         """The parameters whose peak learning rate is not that of the settings, and theirs."""
         return {}
 
+    def starts(self) -> Mapping[torch.nn.Parameter, int]:
+        """The parameters that stay as they are up to a step, and the step."""
+        return {}
+
     @property
     def head_parameters(self) -> int:
         """How many parameters train beside the method's."""

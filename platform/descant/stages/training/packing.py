@@ -4,6 +4,7 @@ Positions start at 0 with each row, and no attention mask is given: transformers
 token see those of its own row alone. Padding has position 0, so that every padded place is a row of its own.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -15,16 +16,18 @@ Item = TypeVar("Item")
 
 
 def pack(items: Sequence[Item], lengths: Sequence[int], capacity: int) -> list[list[Item]]:
-    """``items`` in bins of ``capacity``: the longest first, each in the first bin that has room."""
+    """``items`` in bins of ``capacity``: the longest first, each in the fullest bin that has room for it."""
     bins: list[list[Item]] = []
-    room: list[int] = []
+    rooms: list[tuple[int, int]] = []  # what is left in each bin, ascending
     for i in sorted(range(len(items)), key=lambda i: -lengths[i]):
-        place = next((b for b, left in enumerate(room) if left >= lengths[i]), len(bins))
-        if place == len(bins):
+        place = bisect_left(rooms, (lengths[i], -1))
+        if place == len(rooms):
+            left, chosen = capacity, len(bins)
             bins.append([])
-            room.append(capacity)
-        bins[place].append(items[i])
-        room[place] -= lengths[i]
+        else:
+            left, chosen = rooms.pop(place)
+        bins[chosen].append(items[i])
+        insort(rooms, (left - lengths[i], chosen))
     return bins
 
 

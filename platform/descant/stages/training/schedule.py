@@ -1,7 +1,7 @@
 """The optimiser and its learning rate over the steps."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -14,30 +14,41 @@ def build_optimizer(
     parameters: Iterable[torch.nn.Parameter],
     settings: Optimisation,
     rates: Mapping[torch.nn.Parameter, float] | None = None,
+    starts: Mapping[torch.nn.Parameter, int] | None = None,
 ) -> torch.optim.AdamW:
     """AdamW over the trainable parameters; matrices are decayed, vectors are not.
 
-    ``rates`` holds the parameters whose peak learning rate is their own; their groups come last.
+    ``rates`` holds the parameters whose peak learning rate is their own, ``starts`` those that stay as they are up to
+    a step; their groups come last.
     """
-    rates, usual = rates or {}, settings.learning_rate
-    trainable = [p for p in parameters if p.requires_grad]
+    rates, starts = rates or {}, starts or {}
+    usual = (settings.learning_rate, 0)
+    chosen: dict[tuple[float, int], list[torch.nn.Parameter]] = {usual: []}
+    for p in parameters:
+        if p.requires_grad:
+            chosen.setdefault((rates.get(p, usual[0]), starts.get(p, 0)), []).append(p)
     groups: list[dict[str, Any]] = []
-    for rate in (usual, *sorted(set(rates.values()) - {usual})):
-        chosen = [p for p in trainable if rates.get(p, usual) == rate]
-        matrices, vectors = [p for p in chosen if p.ndim >= 2], [p for p in chosen if p.ndim < 2]
-        groups.append({"params": matrices, "lr": rate, "weight_decay": settings.weight_decay})
-        groups.append({"params": vectors, "lr": rate, "weight_decay": 0.0})
+    for rate, start in (usual, *sorted(chosen.keys() - {usual})):
+        alike = chosen[rate, start]
+        shared = {"lr": rate, "starts_at": start}
+        matrices, vectors = [p for p in alike if p.ndim >= 2], [p for p in alike if p.ndim < 2]
+        groups.append({"params": matrices, "weight_decay": settings.weight_decay, **shared})
+        groups.append({"params": vectors, "weight_decay": 0.0, **shared})
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
-        lr=usual,
+        lr=settings.learning_rate,
         betas=(settings.adam_beta1, settings.adam_beta2),
         eps=settings.adam_epsilon,
     )
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, settings: Optimisation, num_steps: int) -> LambdaLR:
-    """The learning rate of ``settings`` over ``num_steps`` optimiser steps."""
-    return LambdaLR(optimizer, lambda step: rate_at(step, settings, num_steps))
+    """The learning rate of ``settings`` over ``num_steps`` optimiser steps; 0 before a group starts."""
+
+    def rate(starts_at: int) -> Callable[[int], float]:
+        return lambda step: rate_at(step, settings, num_steps) if step >= starts_at else 0.0
+
+    return LambdaLR(optimizer, [rate(group["starts_at"]) for group in optimizer.param_groups])
 
 
 def rate_at(step: int, settings: Optimisation, num_steps: int) -> float:

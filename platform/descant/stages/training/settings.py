@@ -109,6 +109,18 @@ class TaskTrainSettings(Optimisation):
     """Steps between scores on the validation rows, which are taken at the end too; never unless given."""
 
 
+class TextTrainSettings(Optimisation):
+    """The optimisation of a language model on plain text; ``global_batch`` counts sequences."""
+
+    embeddings_learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate of the embeddings that train: all of them with method full, else those of new tokens. That of
+    the rest unless given."""
+    embeddings_first: float = Field(0.0, ge=0, le=1)
+    """Share of the steps in which embeddings alone train (arXiv:2406.14670, section 3.2, Learned-Emb: 0.1)."""
+    validate_every: int | None = Field(None, ge=1)
+    """Steps between scores on validation text, which are taken at the end too; never unless given."""
+
+
 class TrainCompute(Compute):
     """How a training is spread over workers."""
 
