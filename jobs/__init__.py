@@ -1,6 +1,7 @@
 """The table of jobs. Each job is one page: its settings and the steps they stand for."""
 
+from jobs.adapt_language import AdaptLanguage
 from jobs.compare_adapters import CompareAdapters
 from jobs.finetune_retriever import FinetuneRetriever
 
-JOBS = (FinetuneRetriever, CompareAdapters)
+JOBS = (FinetuneRetriever, AdaptLanguage, CompareAdapters)

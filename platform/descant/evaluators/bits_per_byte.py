@@ -22,8 +22,29 @@ def bits_per_byte_score(
     """
     bits_n = np.asarray(nll, np.float64) / math.log(2)
     bytes_n = np.asarray(num_bytes, np.float64)
+    _check(bits_n, bytes_n)
+    return _ratio(bits_n, bytes_n, seed)
+
+
+def bits_per_byte_difference(
+    nll: Sequence[float], baseline_nll: Sequence[float], num_bytes: Sequence[int], *, seed: int
+) -> tuple[float, Interval]:
+    """By how much bits per byte of the same texts differ under two models, and the paired interval; below 0 is better.
+
+    Raises as ``bits_per_byte_score``.
+    """
+    bits_n = (np.asarray(nll, np.float64) - np.asarray(baseline_nll, np.float64)) / math.log(2)
+    bytes_n = np.asarray(num_bytes, np.float64)
+    _check(bits_n, bytes_n)
+    return _ratio(bits_n, bytes_n, seed)
+
+
+def _check(bits_n: np.ndarray, bytes_n: np.ndarray) -> None:
     if bits_n.shape != bytes_n.shape or not bytes_n.sum():
         raise ValueError(f"{len(bits_n)} texts with {int(bytes_n.sum())} bytes")
+
+
+def _ratio(bits_n: np.ndarray, bytes_n: np.ndarray, seed: int) -> tuple[float, Interval]:
     is_text_n = bytes_n > 0
     bits_n, bytes_n = bits_n[is_text_n], bytes_n[is_text_n]
     generator = np.random.default_rng(seed_for(seed, "bootstrap", "bits_per_byte"))

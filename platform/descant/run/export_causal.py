@@ -35,12 +35,10 @@ def export_causal(folder: Path, target: Path, form: str) -> Path:
             model = model.merge_and_unload(safe_merge=True)
         model.save_pretrained(draft)
         causal.tokenizer.save_pretrained(draft)
-        again = AutoModelForCausalLM.from_pretrained(
-            draft, local_files_only=True, use_safetensors=True
-        ).eval()
+        again: Any = AutoModelForCausalLM.from_pretrained(draft, local_files_only=True, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(draft, local_files_only=True)
         for before, text in zip(expected, TEXTS, strict=True):
-            _check_equal(before, _logits(again, tokenizer, text), TOLERANCES[spec.precision])
+            _check_equal(before, _logits(again.eval(), tokenizer, text), TOLERANCES[spec.precision])
     return target
 
 

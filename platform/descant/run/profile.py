@@ -80,6 +80,8 @@ class Profile(Compute):
     """Scoring a language model on plain text."""
     score_text: ScoreCompute = ScoreCompute()
     """Scoring a language model on the validation text of a corpus."""
+    continue_texts: ScoreCompute = ScoreCompute()
+    """Continuing texts, with one actor."""
     train: TrainCompute = TrainCompute()
     """Fine-tuning a retriever."""
     train_task: TrainCompute = TrainCompute()

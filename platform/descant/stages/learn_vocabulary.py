@@ -68,13 +68,21 @@ class LearnVocabulary(Stage):
         )
         described = self.extension.extend(base, corpora)
         extended = from_description(described)
-        context.progress(1, 2, "steps", f"{len(extended) - len(base):,} new tokens")
+        num_new = len(extended) - len(base)
+        context.progress(1, 2, "steps", f"{num_new:,} new tokens")
         found = side_effects(base, extended, texts_of(texts, ["validation"]))
         base_found = side_effects(base, extended, texts_of(base_texts, ["validation"]))
+        context.progress(
+            2,
+            2,
+            "steps",
+            f"{num_new:,} new tokens: {found.change:+.1%} tokens in the language; in the base's "
+            f"{base_found.change:+.2%}, {base_found.share_changed:.1%} of the texts cut differently",
+        )
         self._refuse(found, base_found)
         publish(context.folder, TOKENIZER, lambda path: _write(base, described, path), rows=len(extended))
         facts = {
-            "new_tokens": len(extended) - len(base),
+            "new_tokens": num_new,
             "language": effect_facts(found),
             "base_language": effect_facts(base_found),
         }

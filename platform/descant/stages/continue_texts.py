@@ -1,0 +1,111 @@
+"""Let a language model continue held-out texts: samples to look at, and how fast it writes."""
+
+import time
+from functools import partial
+from typing import ClassVar
+
+import pyarrow as pa
+from pydantic import Field
+
+from descant.artifacts.commit import publish
+from descant.artifacts.tables import write_table
+from descant.core.spec import Compute
+from descant.models.causal import CausalSpec
+from descant.stages.base import Outcome, Stage, StageContext
+from descant.stages.compute_bases import BASES, basis_files, reading_bases
+from descant.stages.evaluate_task import MODEL, ScoreCompute
+from descant.stages.map_parts import map_parts
+from descant.stages.score_text import validation_texts
+from descant.stages.text_scores import Texts
+
+ROWS = "rows"
+PROMPT_CHARACTERS = 80
+"""How much of a text is given, up to the end of a word."""
+
+
+class ContinueTexts(Stage):
+    """Continue validation texts. Inputs: ``texts``, split; ``model`` and ``bases`` as ``text_scores`` takes them."""
+
+    name: ClassVar[str] = "continue_texts"
+    compute_class: ClassVar[type[Compute]] = ScoreCompute
+
+    model: CausalSpec
+    """The language model."""
+    num_texts: int = Field(ge=1)
+    """How many texts are continued, the first in an order of the seed."""
+    max_new_tokens: int = Field(ge=1)
+    """Most tokens of a continuation, each the most probable one."""
+    seed: int
+    """Orders the texts."""
+
+    def check(self, compute: Compute) -> None:
+        """Raise when the model is missing."""
+        self.model.model.check()
+
+    def run(self, context: StageContext) -> Outcome:
+        """Publish ``rows``: prompt, continuation and its tokens.
+
+        Facts: tokens and bytes written, and the seconds of it without loading, by one actor.
+        """
+        texts = context.inputs["texts"]
+        paths = tuple(texts.path(name) for name in texts.names("texts-"))
+        read = partial(validation_texts, paths, max_bytes=1 << 62, seed=self.seed)
+        map_parts(context, _Work(context, self, read), {ROWS: self.num_texts}, unit="texts")
+        facts = context.draft.published(ROWS).facts
+        rates = {f"{unit}_per_second": facts[unit] / facts["seconds"] for unit in ("tokens", "bytes")}
+        return Outcome([ROWS], {**facts, **rates})
+
+
+class _Work:
+    def __init__(self, context: StageContext, stage: ContinueTexts, read: Texts) -> None:
+        compute = context.compute
+        assert isinstance(compute, ScoreCompute)
+        self.folder, self.stage, self.compute, self.read = context.folder, stage, compute, read
+        model = context.inputs.get(MODEL)
+        self.model_folder = model.path(MODEL) if model is not None else None
+        self.bases = basis_files(context.inputs[BASES]) if BASES in context.inputs else {}
+
+    def __call__(self) -> "_Work":
+        from descant.models.causal import load_causal
+
+        device = "cuda" if self.compute.gpus else "cpu"
+        with reading_bases(self.bases):
+            self.model = load_causal(self.stage.model, folder=self.model_folder, device=device)
+        return self
+
+    def process(self, name: str) -> int:
+        from descant.models.generate import Decoding, generate
+
+        prompts = [beginning(text) for text in self.read()[: self.stage.num_texts]]
+        decoding = Decoding(max_new_tokens=self.stage.max_new_tokens)
+        size = self.compute.tokens_per_batch
+        generate(self.model, prompts[:1], decoding, keys=["warm"], tokens_per_batch=size)
+        began = time.monotonic()
+        keys = [str(number) for number in range(len(prompts))]
+        written = generate(self.model, prompts, decoding, keys=keys, tokens_per_batch=size)
+        seconds = time.monotonic() - began
+        rows = [
+            {"prompt": prompt, "text": one.text, "tokens": one.tokens}
+            for prompt, one in zip(prompts, written, strict=True)
+        ]
+        facts = {
+            "tokens": sum(one.tokens for one in written),
+            "bytes": sum(len(one.text.encode()) for one in written),
+            "seconds": seconds,
+        }
+        table = pa.Table.from_pylist(rows)
+        publish(
+            self.folder,
+            name,
+            lambda path: write_table(table, path),
+            rows=len(rows),
+            suffix=".parquet",
+            facts=facts,
+        )
+        return len(rows)
+
+
+def beginning(text: str) -> str:
+    """The first words of a text: about ``PROMPT_CHARACTERS`` characters."""
+    start = " ".join(text[: 2 * PROMPT_CHARACTERS].split())[:PROMPT_CHARACTERS]
+    return start.rsplit(" ", 1)[0]
