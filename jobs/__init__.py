@@ -2,6 +2,7 @@
 
 from jobs.adapt_language import AdaptLanguage
 from jobs.compare_adapters import CompareAdapters
+from jobs.compare_vocabularies import CompareVocabularies
 from jobs.finetune_retriever import FinetuneRetriever
 
-JOBS = (FinetuneRetriever, AdaptLanguage, CompareAdapters)
+JOBS = (FinetuneRetriever, AdaptLanguage, CompareAdapters, CompareVocabularies)

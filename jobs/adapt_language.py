@@ -12,63 +12,24 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from descant.adapters import Spectral
 from descant.core.spec import Spec
-from descant.data.running_text import RunningText
-from descant.data.text_filters import TextFilters
 from descant.models.causal import CausalSpec
 from descant.run.job import Job, Results
+from descant.stages.adaptation import CORPORA, Adaptation, Corpus, Vocabulary
 from descant.stages.base import Step
-from descant.stages.compute_bases import BASES, ComputeBases
 from descant.stages.continue_texts import ContinueTexts
 from descant.stages.evaluate_task import EvaluateTask, TaskMeasure
-from descant.stages.filter_text import FilterText
-from descant.stages.initialise_embeddings import InitialiseEmbeddings
+from descant.stages.initialise_embeddings import MODEL
 from descant.stages.language_report import LanguageReport, content_of
 from descant.stages.language_report_table import terminal_systems
-from descant.stages.learn_vocabulary import TOKENIZER, LearnVocabulary, SideEffectLimits
-from descant.stages.pack_texts import BASE as BASE_CORPUS
-from descant.stages.pack_texts import LANGUAGE, PackTexts, TextBudget
+from descant.stages.pack_texts import TextBudget
 from descant.stages.prepare_task import PrepareTask
-from descant.stages.score_text import ScoreText
-from descant.stages.split_text import HELD_OUT, SplitText
-from descant.stages.tokenise import Tokenise
-from descant.stages.train_text import SEQUENCES, START, TrainText
+from descant.stages.train_text import START
 from descant.stages.training.settings import TextTrainSettings
 from descant.tasks import AnyTask
-from descant.vocab.extension import AnyExtension
 from descant.vocab.initialise import AnyInitialiser
-from descant.vocab.initialise.mean import Mean
 
-CorpusName = Literal["language", "base language"]
-CORPORA: tuple[CorpusName, ...] = ("language", "base language")
 BASE, SAME_TEXT, EXTENDED = "base", "trained on the same text", "extended and trained"
-
-
-class Corpus(Spec):
-    """Text in one language."""
-
-    text: RunningText
-    """The documents."""
-    held_out: RunningText | None = None
-    """Documents for validation; a share of ``text`` if left out."""
-    filters: TextFilters = TextFilters()
-    """Which documents are kept."""
-    validation: float = Field(0.02, ge=0, lt=1)
-    """Share of the documents for validation, without ``held_out``."""
-    tokenizer: float = Field(0.1, gt=0, lt=1)
-    """Share of the documents that new tokens are learned on and no model is trained on."""
-
-
-class Vocabulary(Spec):
-    """New tokens."""
-
-    extension: AnyExtension
-    """How many, and how they are found."""
-    limits: SideEffectLimits = SideEffectLimits()
-    """What they may do; the job fails before training where they do more."""
-    initialiser: AnyInitialiser = Mean()
-    """Where their first rows come from (arXiv:2406.14670, section 3.2: mean)."""
 
 
 class InitialiserComparison(Spec):
@@ -81,10 +42,10 @@ class InitialiserComparison(Spec):
 
 
 class Scored(Spec):
-    """A task that systems are scored on."""
+    """A task that systems are scored on, as it is put to a language model."""
 
     task: AnyTask
-    """The task, rendered for a language model."""
+    """The task."""
     rows: int | None = Field(None, ge=1)
     """At most this many rows of its test split, drawn by the seed."""
     measures: tuple[TaskMeasure, ...] = ("accuracy",)
@@ -135,27 +96,24 @@ class AdaptLanguage(Job):
 
     def steps(self) -> Mapping[str, Step]:
         """Scores of every system and the report over them."""
+        settings, plain = self._settings(), self._adaptation(None)
         inputs: dict[str, Step] = {}
-        trained: dict[str, Step] = {}
-        learned = None if self.vocabulary is None else self._learned(self.vocabulary)
-        if learned is not None:
-            inputs["vocabulary"] = learned
-        inputs |= self._scored(BASE, None)
-        if self.also_without or learned is None:
-            trained[SAME_TEXT] = self._trained(SAME_TEXT, self._packed(None, self.budget))
+        ways: dict[str, Adaptation] = {}
+        if self.also_without or self.vocabulary is None:
+            ways[SAME_TEXT] = plain
         if self.vocabulary is not None:
-            start = self._initialised(self.vocabulary.initialiser)
-            trained[EXTENDED] = self._trained(EXTENDED, self._packed(learned, self.budget), start)
-        for name, step in trained.items():
-            inputs |= {f"{name} | trained": step} | self._scored(name, step)
-        names = self._initialisers()
-        for name, one in names.items():
-            inputs |= self._initialiser(name, one)
-        if self.compare_initialisers is not None:
-            inputs["sequences"] = self._packed(learned, self.compare_initialisers.budget, short=True)
-        stage = LanguageReport(
-            title=self.name, systems=(BASE, *trained), initialisers=tuple(names), seed=self.seed
-        )
+            ways[EXTENDED] = self._adaptation(self.vocabulary)
+            inputs["vocabulary"] = ways[EXTENDED].learned()
+        inputs |= self._scored(BASE, plain, {})
+        for name, way in ways.items():
+            trained = way.trained(f"train, {name}", settings, self._packed(way, self.budget), way.start())
+            inputs[f"{name} | trained"] = trained
+            inputs |= self._scored(name, way, way.with_model(trained, settings))
+        compared = self.compare_initialisers.initialisers if self.compare_initialisers is not None else ()
+        for one in compared:
+            inputs |= self._initialiser(ways[EXTENDED], one, settings)
+        names = tuple(one.kind for one in compared)
+        stage = LanguageReport(title=self.name, systems=(BASE, *ways), initialisers=names, seed=self.seed)
         return {**inputs, "report": Step("write the report", stage, inputs)}
 
     def summary(self, results: Results) -> Sequence[Any]:
@@ -165,77 +123,25 @@ class AdaptLanguage(Job):
         table = terminal_systems(content_of(stage, results.inputs_of("report")))
         return [table, f"\nreport      {report.path('report') / 'report.html'}"]
 
-    def _initialisers(self) -> dict[str, AnyInitialiser]:
-        compared = self.compare_initialisers
-        return {} if compared is None else {one.kind: one for one in compared.initialisers}
+    def _adaptation(self, vocabulary: Vocabulary | None) -> Adaptation:
+        corpora = dict(zip(CORPORA, (self.language, self.base_language), strict=True))
+        tokens = "the base's tokens" if vocabulary is None else "new tokens"
+        return Adaptation(self.model, corpora, vocabulary, self.seed, tokens)
 
-    def _texts(self, which: CorpusName) -> Step:
-        corpus = self.language if which == "language" else self.base_language
-        inputs = {"texts": Step(f"filter {which}", FilterText(source=corpus.text, filters=corpus.filters))}
-        share = {"validation": corpus.validation}
-        if corpus.held_out is not None:
-            share = {}
-            held_out = FilterText(source=corpus.held_out, filters=corpus.filters)
-            inputs[HELD_OUT] = Step(f"filter {which}, held out", held_out)
-        stage = SplitText(tokenizer=corpus.tokenizer, seed=self.seed, **share)
-        return Step(f"split {which}", stage, inputs)
-
-    def _learned(self, vocabulary: Vocabulary) -> Step:
-        stage = LearnVocabulary(
-            model=self.model.model, extension=vocabulary.extension, limits=vocabulary.limits
-        )
-        inputs = {"texts": self._texts("language"), "base_texts": self._texts("base language")}
-        return Step("learn new tokens", stage, inputs)
-
-    def _initialised(self, initialiser: AnyInitialiser) -> Step:
-        assert self.vocabulary is not None
-        stage = InitialiseEmbeddings(model=self.model, initialiser=initialiser, seed=self.seed)
-        inputs = {TOKENIZER: self._learned(self.vocabulary), "texts": self._texts("language")}
-        return Step(f"first rows by {initialiser.kind}", stage, inputs)
-
-    def _packed(self, learned: Step | None, budget: TextBudget, *, short: bool = False) -> Step:
-        which = "the base's tokens" if learned is None else "new tokens"
-        extended = {} if learned is None else {TOKENIZER: learned}
-        names: dict[str, CorpusName] = {LANGUAGE: "language", BASE_CORPUS: "base language"}
-        tokens = {
-            role: Step(
-                f"tokenise {name}, {which}",
-                Tokenise(model=self.model.model),
-                {"texts": self._texts(name), **extended},
-            )
-            for role, name in names.items()
-        }
-        stage = PackTexts(
-            max_tokens=self.model.max_tokens,
-            budget=budget,
-            replay=self.replay,
-            validation_bytes=self.validation_bytes,
-            seed=self.seed,
-        )
-        return Step(f"pack, {which}{', short' if short else ''}", stage, tokens)
-
-    def _trained(self, name: str, sequences: Step, start: Step | None = None) -> Step:
+    def _settings(self) -> TextTrainSettings:
         seed = {} if "seed" in self.training.model_fields_set else {"seed": self.seed}
-        stage = TrainText(model=self.model, settings=self.training.model_copy(update=seed))
-        inputs = {SEQUENCES: sequences, **self._bases()}
-        return Step(f"train, {name}", stage, inputs | ({} if start is None else {START: start}))
+        return self.training.model_copy(update=seed)
 
-    def _bases(self) -> Mapping[str, Step]:
-        """The singular vectors of the base's weights, where the method trains between them."""
-        method = self.training.method
-        if not isinstance(method, Spectral):
-            return {}
-        stage = ComputeBases(
-            model=self.model.model, precision=self.model.precision, target_modules=method.target_modules
-        )
-        return {BASES: Step("decompose the weights", stage)}
+    def _packed(self, way: Adaptation, budget: TextBudget, *, short: bool = False) -> Step:
+        return way.packed(budget, replay=self.replay, validation_bytes=self.validation_bytes, short=short)
 
-    def _scored(self, name: str, model: Step | None) -> dict[str, Step]:
+    def _scored(self, name: str, way: Adaptation, model: Mapping[str, Step]) -> dict[str, Step]:
         """Everything that is measured of a system, by its role in the report."""
-        with_model = {} if model is None else {"model": model, **self._bases()}
         found = {
-            f"{name} | {corpus}": self._text_score(f"score {corpus}, {name}", corpus, with_model)
-            for corpus in CORPORA
+            f"{name} | {which}": way.scored(
+                f"score {which}, {name}", which, model, max_bytes=self.score_bytes
+            )
+            for which in CORPORA
         }
         writing = ContinueTexts(
             model=self.model,
@@ -244,36 +150,27 @@ class AdaptLanguage(Job):
             seed=self.seed,
         )
         found[f"{name} | written"] = Step(
-            f"continue texts, {name}", writing, {"texts": self._texts("language"), **with_model}
+            f"continue texts, {name}", writing, {"texts": way.texts("language"), **model}
         )
         for scored in self.on:
             prepare = PrepareTask(task=scored.task, validation_rows=0, test_rows=scored.rows, seed=self.seed)
             stage = EvaluateTask(model=self.model, split="test", measures=scored.measures, seed=self.seed)
             data = Step(f"prepare {scored.task.name}", prepare)
             found[f"{name} | task: {scored.task.name}"] = Step(
-                f"score {scored.task.name}, {name}", stage, {"data": data, **with_model}
+                f"score {scored.task.name}, {name}", stage, {"data": data, **model}
             )
         return found
 
-    def _text_score(self, label: str, corpus: CorpusName, inputs: Mapping[str, Step]) -> Step:
-        stage = ScoreText(
-            model=self.model,
-            max_bytes=self.score_bytes,
-            stride=self.model.max_tokens // 2,
-            seed=self.seed,
-        )
-        return Step(label, stage, {"texts": self._texts(corpus), **inputs})
-
-    def _initialiser(self, name: str, initialiser: AnyInitialiser) -> dict[str, Step]:
+    def _initialiser(
+        self, way: Adaptation, initialiser: AnyInitialiser, settings: TextTrainSettings
+    ) -> dict[str, Step]:
+        """The language under first rows before and after the short training, and what that was trained on."""
         assert self.compare_initialisers is not None
-        assert self.vocabulary is not None
-        start = self._initialised(initialiser)
-        sequences = self._packed(self._learned(self.vocabulary), self.compare_initialisers.budget, short=True)
-        trained = self._trained(f"{name}, shortly", sequences, start)
-        score = "score language"
-        return {
-            f"{name} | before": self._text_score(f"{score}, {name}, before", "language", {"model": start}),
-            f"{name} | after": self._text_score(
-                f"{score}, {name}, after", "language", {"model": trained, **self._bases()}
-            ),
-        }
+        name, start = initialiser.kind, way.start(initialiser)
+        sequences = self._packed(way, self.compare_initialisers.budget, short=True)
+        trained = way.trained(f"train, {name}, short", settings, sequences, start)
+        found = {"sequences": sequences}
+        for when, model in (("before", {MODEL: start[START]}), ("after", way.with_model(trained, settings))):
+            label = f"score language, {name}, {when}"
+            found[f"{name} | {when}"] = way.scored(label, "language", model, max_bytes=self.score_bytes)
+        return found

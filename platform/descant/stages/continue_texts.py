@@ -15,7 +15,7 @@ from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.compute_bases import BASES, basis_files, reading_bases
 from descant.stages.evaluate_task import MODEL, ScoreCompute
 from descant.stages.map_parts import map_parts
-from descant.stages.score_text import validation_texts
+from descant.stages.score_text import held_out_texts
 from descant.stages.text_scores import Texts
 
 ROWS = "rows"
@@ -49,7 +49,7 @@ class ContinueTexts(Stage):
         """
         texts = context.inputs["texts"]
         paths = tuple(texts.path(name) for name in texts.names("texts-"))
-        read = partial(validation_texts, paths, max_bytes=1 << 62, seed=self.seed)
+        read = partial(held_out_texts, paths, split="validation", max_bytes=1 << 62, seed=self.seed)
         map_parts(context, _Work(context, self, read), {ROWS: self.num_texts}, unit="texts")
         facts = context.draft.published(ROWS).facts
         rates = {f"{unit}_per_second": facts[unit] / facts["seconds"] for unit in ("tokens", "bytes")}

@@ -9,7 +9,7 @@ import numpy as np
 
 from descant.evaluators.bits_per_byte import bits_per_byte_difference, bits_per_byte_score
 from descant.evaluators.statistics import Interval
-from descant.stages.report_content import Fact
+from descant.stages.report_content import MINUS, Fact, signed
 
 LANGUAGE, BASE = "language", "base language"
 
@@ -103,7 +103,7 @@ class LanguageContent:
             changed = self.side_effects["base_language"]["share_changed"]
             found.append(
                 f"{self.new_tokens:,} new tokens: {saved:.1%} fewer tokens for held-out text of the language; "
-                f"in the base language {grown:+.2%} tokens, {changed:.1%} of the texts cut differently"
+                f"in the base language {signed_share(grown)} tokens, {changed:.1%} of the texts cut differently"
             )
         base = self.systems[0].name
         for system in self.systems[1:]:
@@ -119,7 +119,7 @@ class LanguageContent:
         parts = []
         for corpus in (LANGUAGE, BASE):
             value, (low, high) = self.difference(system, other, corpus)
-            shown = f"{value:+.3f} [{low:+.3f}, {high:+.3f}] bits per byte"
+            shown = f"{signed(value)} [{signed(low)}, {signed(high)}] bits per byte"
             word = "no difference shown" if low <= 0 <= high else ("better" if value < 0 else "worse")
             parts.append(f"{corpus} {shown}, {word}")
         return "; ".join(parts)
@@ -135,3 +135,8 @@ class LanguageContent:
 
     def _system(self, name: str) -> System:
         return next(system for system in self.systems if system.name == name)
+
+
+def signed_share(value: float) -> str:
+    """A relative change in percent, with its sign."""
+    return f"{value:+.2%}".replace("-", MINUS)

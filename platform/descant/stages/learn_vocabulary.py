@@ -69,16 +69,13 @@ class LearnVocabulary(Stage):
         described = self.extension.extend(base, corpora)
         extended = from_description(described)
         num_new = len(extended) - len(base)
-        context.progress(1, 2, "steps", f"{num_new:,} new tokens")
         found = side_effects(base, extended, texts_of(texts, ["validation"]))
         base_found = side_effects(base, extended, texts_of(base_texts, ["validation"]))
-        context.progress(
-            2,
-            2,
-            "steps",
-            f"{num_new:,} new tokens: {found.change:+.1%} tokens in the language; in the base's "
-            f"{base_found.change:+.2%}, {base_found.share_changed:.1%} of the texts cut differently",
+        told = (
+            f"new tokens: {found.change:+.1%} tokens in the language; in the base's "
+            f"{base_found.change:+.2%}, {base_found.share_changed:.1%} of the texts cut differently"
         )
+        context.progress(num_new, num_new, told)
         self._refuse(found, base_found)
         publish(context.folder, TOKENIZER, lambda path: _write(base, described, path), rows=len(extended))
         facts = {

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
@@ -16,13 +16,15 @@ from descant.stages.text_scores import check_stride, text_scores
 
 
 class ScoreText(Stage):
-    """Score validation text. Inputs: ``texts``, split; ``model`` and ``bases`` as ``text_scores`` takes them."""
+    """Score held-out text. Inputs: ``texts``, split; ``model`` and ``bases`` as ``text_scores`` takes them."""
 
     name: ClassVar[str] = "score_text"
     compute_class: ClassVar[type[Compute]] = ScoreCompute
 
     model: CausalSpec
     """The language model; its ``max_tokens`` is the width of the window."""
+    split: Literal["validation", "test"] = "validation"
+    """Which documents."""
     max_bytes: int = Field(ge=1)
     """Whole documents are taken, in an order of the seed, until they hold this many bytes in UTF-8."""
     stride: int = Field(ge=1)
@@ -43,15 +45,15 @@ class ScoreText(Stage):
         """Publish ``rows-*`` as ``text_scores`` does."""
         texts = context.inputs["texts"]
         paths = tuple(texts.path(name) for name in texts.names("texts-"))
-        read = partial(validation_texts, paths, max_bytes=self.max_bytes, seed=self.seed)
+        read = partial(held_out_texts, paths, split=self.split, max_bytes=self.max_bytes, seed=self.seed)
         return text_scores(context, self.model, read, stride=self.stride, seed=self.seed)
 
 
-def validation_texts(paths: tuple[Path, ...], *, max_bytes: int, seed: int) -> list[str]:
-    """The validation documents of a split corpus, in an order of the seed, until they hold ``max_bytes``."""
+def held_out_texts(paths: tuple[Path, ...], *, split: str, max_bytes: int, seed: int) -> list[str]:
+    """The documents of ``split`` of a corpus, in an order of the seed, until they hold ``max_bytes``."""
     found: list[tuple[str, str]] = []
     for path in paths:
-        table = pq.read_table(path, filters=[("split", "=", "validation")], columns=["id", "text"])
+        table = pq.read_table(path, filters=[("split", "=", split)], columns=["id", "text"])
         found += zip(table.column("id").to_pylist(), table.column("text").to_pylist(), strict=True)
     found.sort(key=lambda document: seed_for(seed, "score text", document[0]))
     texts: list[str] = []

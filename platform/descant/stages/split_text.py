@@ -1,7 +1,7 @@
 """Drop what stands twice or nearly twice, and deal the rest out: to train, to validate, to learn a tokenizer on."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -17,8 +17,8 @@ from descant.core.seeds import seed_for
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.filter_text import DOCUMENTS_AT_ONCE
 
-TextSplit = Literal["train", "validation", "tokenizer"]
-SPLITS: tuple[TextSplit, ...] = ("train", "validation", "tokenizer")
+TextSplit = Literal["train", "validation", "test", "tokenizer"]
+SPLITS: tuple[TextSplit, ...] = ("train", "validation", "test", "tokenizer")
 SPLIT = pa.schema([("id", pa.string()), ("text", pa.string()), ("split", pa.string())])
 HELD_OUT = "held_out"
 
@@ -34,6 +34,8 @@ class SplitText(Stage):
 
     validation: float = Field(0.02, ge=0, lt=1)
     """Share of the documents for validation; without ``held_out`` alone."""
+    test: float = Field(0.0, ge=0, lt=1)
+    """Share of the documents for test; of those of ``held_out`` where that is given."""
     tokenizer: float = Field(0.1, ge=0, lt=1)
     """Share of the documents that new pieces are learned on and no model is trained on."""
     near_duplicates: bool = True
@@ -43,8 +45,8 @@ class SplitText(Stage):
 
     @model_validator(mode="after")
     def _leaves_some(self) -> Self:
-        if self.validation + self.tokenizer >= 1:
-            raise ValueError("validation and tokenizer leave nothing to train on")
+        if self.validation + self.test + self.tokenizer >= 1:
+            raise ValueError("validation, test and tokenizer leave nothing to train on")
         return self
 
     def run(self, context: StageContext) -> Outcome:
@@ -59,7 +61,7 @@ class SplitText(Stage):
         for number, ((source, name), kept) in enumerate(zip(parts, kept_by_part, strict=True)):
             deal = self._deal if held_out is None else self._deal_rest
             if source is held_out:
-                deal = _to_validation
+                deal = self._deal_held_out
             target = f"texts-{number:05d}"
             _publish(context.folder, target, source.path(name), kept, deal)
             part = context.draft.published(target)
@@ -80,6 +82,8 @@ class SplitText(Stage):
     def _asked(self, context: StageContext) -> Iterator[TextSplit]:
         if self.validation or HELD_OUT in context.inputs:
             yield "validation"
+        if self.test:
+            yield "test"
         if self.tokenizer:
             yield "tokenizer"
 
@@ -101,19 +105,26 @@ class SplitText(Stage):
         return np.split(kept, np.cumsum([len(one) for one in tables])[:-1]), dropped
 
     def _deal(self, document: str) -> TextSplit:
-        place = seed_for(self.seed, "text split", document) / 2**63
-        if place < self.validation:
-            return "validation"
-        return "tokenizer" if place < self.validation + self.tokenizer else "train"
+        return self._dealt(
+            document, {"validation": self.validation, "test": self.test, "tokenizer": self.tokenizer}
+        )
 
     def _deal_rest(self, document: str) -> TextSplit:
-        """Where validation has files of its own."""
+        """Where validation and test have files of their own."""
+        return self._dealt(document, {"tokenizer": self.tokenizer})
+
+    def _deal_held_out(self, document: str) -> TextSplit:
+        return self._dealt(document, {"test": self.test}, rest="validation")
+
+    def _dealt(
+        self, document: str, shares: Mapping[TextSplit, float], *, rest: TextSplit = "train"
+    ) -> TextSplit:
         place = seed_for(self.seed, "text split", document) / 2**63
-        return "tokenizer" if place < self.tokenizer else "train"
-
-
-def _to_validation(document: str) -> TextSplit:
-    return "validation"
+        for split, share in shares.items():
+            if place < share:
+                return split
+            place -= share
+        return rest
 
 
 def _publish(

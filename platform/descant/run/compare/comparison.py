@@ -16,7 +16,7 @@ from descant.stages.base import Step, in_order
 Scheduler = Literal["none", "asha", "median"]
 
 
-TRAININGS = ("train", "train_task")
+TRAININGS = ("train", "train_task", "train_text")
 """Stages whose results, and all that is made of them, belong to one cell."""
 
 

@@ -57,6 +57,8 @@ def _task(job: Comparison, name: str, results: Results) -> values.StudyTask:
 
 def _num_rows(data: Artifact, split: str) -> int:
     facts = data.manifest.facts
+    if data.manifest.stage == "split_text":
+        return int(facts["documents"][split])
     return int(facts[f"{split}_rows"]) if f"{split}_rows" in facts else len(judgements_of(data, split))
 
 

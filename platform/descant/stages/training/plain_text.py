@@ -124,8 +124,10 @@ class PlainText(NextToken):
 
     @property
     def head_parameters(self) -> int:
-        """The rows of new tokens, beside an adapter."""
-        return sum(p.numel() for p in self.embeddings.values()) if self.settings.method.adapter_only else 0
+        """The rows of new tokens."""
+        if self.new is None:
+            return 0
+        return sum(p.numel() // len(p) * self.new.num_rows for p in self.embeddings.values())
 
     def validate(self, engine: Any) -> Mapping[str, float]:
         """``bits_per_byte`` of each corpus, by name."""
