@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
 from descant.core.records import Rejected
@@ -58,6 +57,8 @@ class Mlama(SplitFiles):
         return table_rows(self.path_of(split), self.format, _COLUMNS)
 
     def _item(self, row: Row, wrong: list[str]) -> ChoiceQuestion | Rejected:
+        import numpy as np
+
         relation, template, subject, thing = _fields(row)
         row_id = content_id([relation, template, subject, thing])
         if not subject or not thing:

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
 from descant.core.errors import DataError
@@ -44,6 +43,8 @@ class Shots(Spec):
             yield dataclasses.replace(row, prompt="".join([*examples, row.prompt]))
 
     def _drawn(self, row: TextRow, pool: list[TextRow]) -> list[TextRow]:
+        import numpy as np
+
         seen, drawn = {row.key}, []
         generator = np.random.default_rng(seed_for(self.seed, "shots", row.id))
         for place in generator.permutation(len(pool)):
