@@ -44,6 +44,7 @@ def write_stand_ins(root: Path) -> None:
     ]
     write_lines(root / "math" / "metamathqa-40k.jsonl", steps)
     write_lines(root / "lang-text" / "en" / "valid.jsonl", [{"text": f"plain text {i}"} for i in range(3)])
+    write_other_languages(root / "lang-eval")
     for name in E5:
         rows = [{"query": f"{name} {i}", "positive": f"yes {i}", "negative": f"no {i}"} for i in range(3)]
         write_lines(root / "e5" / f"{name}.jsonl", rows)
@@ -71,6 +72,22 @@ def write_beir(folder: Path, *, num_passages: int = 6, num_queries: int = 4) -> 
     for split, numbers in (("train", range(half)), ("test", range(half, num_queries))):
         lines = ["query-id\tcorpus-id\tscore", *(f"q{i}\td{i}\t1" for i in numbers)]
         (folder / "qrels" / f"{split}.tsv").write_text("\n".join(lines) + "\n")
+
+
+def write_other_languages(folder: Path) -> None:
+    """XCOPA, and SIB-200 in two languages."""
+    ends: list[dict[str, object]] = [
+        {"premise": f"It is {i}.", "choice1": "a", "choice2": "b", "question": "cause", "label": i % 2}
+        for i in range(12)
+    ]
+    for name in ("val", "test_dev"):
+        write_lines(folder / "xcopa" / f"{name}.tr.jsonl", ends)
+    for language in ("eng_Latn", "tur_Latn"):
+        (folder / "sib200" / language).mkdir(parents=True)
+        for split in ("train", "dev", "test"):
+            rows = [f"{i}\t{('sports', 'travel')[i % 2]}\t{language} {split} {i}" for i in range(12)]
+            path = folder / "sib200" / language / f"{split}.tsv"
+            path.write_text("\n".join(["index_id\tcategory\ttext", *rows]) + "\n")
 
 
 def write_lines(path: Path, rows: list[dict[str, object]]) -> None:

@@ -112,6 +112,23 @@ def test_stop_string_ends_the_text_before_it(model: CausalModel) -> None:
     assert found.tokens < 12
 
 
+def test_stop_string_ends_generation_and_not_the_text_alone(model: CausalModel) -> None:
+    whole = together(model, GREEDY)[0].text
+    lengths: list[int] = []
+    hook = model.model.register_forward_hook(lambda *_: lengths.append(1))
+    decoding = Decoding(max_new_tokens=12, stop=(whole[4:6],))
+    (found,) = generate(model, PROMPTS[:1], decoding, keys=["0"])
+    hook.remove()
+    assert len(lengths) == found.tokens < 12
+
+
+def test_tokens_of_a_text_are_those_behind_its_prompt(model: CausalModel) -> None:
+    for found, prompt in zip(together(model, GREEDY), PROMPTS, strict=True):
+        assert model.tokenizer.decode(list(found.ids), skip_special_tokens=True) == found.text
+        assert not set(found.ids) & set(model.end_ids)
+        assert len(found.ids) <= found.tokens <= len(found.ids) + 1, prompt
+
+
 def test_long_prompt_keeps_its_end(model: CausalModel) -> None:
     (found,) = generate(model, ["x" * 500], GREEDY, keys=["0"])
     assert found.is_cut

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sentencepiece import SentencePieceProcessor
 
 from descant.adapters import Lora
 from descant.artifacts.commit import publish
@@ -16,6 +19,8 @@ from descant.artifacts.models import TinyModel
 from descant.artifacts.store import Artifact, Store
 from descant.artifacts.tables import read_table, write_table
 from descant.core.errors import ConfigError, NumericsError
+from descant.data.pieces import Pieces
+from descant.evaluators.overlap import chrf_counts
 from descant.models.causal import CausalSpec, load_causal
 from descant.models.classifier import ClassifierSpec
 from descant.models.classify import load_classifier
@@ -27,6 +32,7 @@ from descant.run.profile import Profile
 from descant.stages.base import Outcome, Stage, StageContext, Step
 from descant.stages.evaluate_task import EvaluateTask, ScoreCompute, TaskMeasure, scores_by_id
 from descant.stages.probe_forgetting import ProbeForgetting, ProbeText
+from descant.stages.score_overlap import overlap_counts
 from descant.tasks.rows import ClassificationRow, Family, ImageRow, TaskRow, TextRow, rows_table
 from tests.pipeline import made
 
@@ -163,6 +169,68 @@ def test_answer_of_each_row_is_what_was_generated_for_it(store: Store) -> None:
         )
     assert 5 <= result.manifest.facts["generated_tokens"] <= 30
     assert result.manifest.facts["tokens_per_second"] > 0
+
+
+LINES = Rows(family="text", facts={"scored_by": "generation", "answer_form": "verbatim"})
+ONE_LINE = Decoding(max_new_tokens=8, stop=("\n",))
+
+
+def test_overlap_of_a_corpus_is_that_of_its_generated_lines(store: Store, pieces_path: Path) -> None:
+    step = evaluated(LINES, LLAMA, "chrf", "spbleu", decoding=ONE_LINE, pieces=Pieces(path=str(pieces_path)))
+    result = made(step, store, PROFILE)["evaluate"]
+    rows = scored(result)
+    assert [row["text"].strip() for row in rows] == [row["prediction"] or "" for row in rows]
+    texts, references = ([row[name] or "" for row in rows] for name in ("prediction", "gold"))
+    expected = CHRF(word_order=2).corpus_score(texts, [references]).score / 100
+    facts = result.manifest.facts
+    assert facts["chrf"] == pytest.approx(expected, abs=1e-12)
+    processor = SentencePieceProcessor(model_file=str(pieces_path))
+    cut = [[" ".join(processor.encode(one, out_type=str)) for one in side] for side in (texts, references)]
+    bleu = BLEU(tokenize="none", force=True).corpus_score(cut[0], [cut[1]]).score / 100
+    assert facts["spbleu"] == pytest.approx(bleu, abs=1e-12)
+    assert facts["chrf_low"] <= facts["chrf"] <= facts["chrf_high"]
+    assert set(scores_by_id(result, "chrf")) == {row["id"] for row in rows}
+    ids, counts_nk = overlap_counts(result, "chrf")
+    assert ids == [row["id"] for row in rows]
+    assert counts_nk.tolist() == [chrf_counts(*pair).tolist() for pair in zip(texts, references, strict=True)]
+
+
+def test_line_without_a_stop_string_is_refused(store: Store) -> None:
+    with pytest.raises(ConfigError, match="names no string at which an answer ends"):
+        made(evaluated(LINES, LLAMA, "chrf", decoding=Decoding(max_new_tokens=8)), store, PROFILE)
+
+
+def test_measures_of_overlap_are_no_measures_of_final_answers(store: Store) -> None:
+    with pytest.raises(ConfigError, match="measure chrf"):
+        made(evaluated(ANSWERS, LLAMA, "chrf", decoding=ONE_LINE), store, PROFILE)
+
+
+def test_pieces_go_with_spbleu_alone(pieces_path: Path) -> None:
+    with pytest.raises(ValidationError, match="go together"):
+        evaluated(LINES, LLAMA, "spbleu", decoding=ONE_LINE)
+    with pytest.raises(ValidationError, match="go together"):
+        evaluated(LINES, LLAMA, "chrf", decoding=ONE_LINE, pieces=Pieces(path=str(pieces_path)))
+
+
+@pytest.mark.parametrize("base_tokens", [1, 60, 10_000])
+def test_share_of_new_tokens_is_counted_from_the_base_that_is_named(base_tokens: int, store: Store) -> None:
+    step = evaluated(LINES, LLAMA, "chrf", decoding=ONE_LINE, base_tokens=base_tokens)
+    facts = made(step, store, PROFILE)["evaluate"].manifest.facts
+    model = load_causal(LLAMA)
+    prompts = [row.prompt for row in map(LINES.row, range(5)) if isinstance(row, TextRow)]
+    answers = generate(model, prompts, ONE_LINE, keys=list("01234"))
+    ids = [i for one in answers for i in one.ids if i not in model.tokenizer.all_special_ids]
+    assert facts["new_token_share"] == sum(i >= base_tokens for i in ids) / len(ids)
+    assert facts["generated_bytes"] == sum(len(one.text.encode()) for one in answers)
+    assert facts["examples_per_second"] > 0
+    assert facts["bytes_per_second"] > 0
+
+
+def test_settings_of_generated_texts_that_are_not_set_leave_the_address() -> None:
+    plain = evaluated(LINES, LLAMA, "chrf", decoding=ONE_LINE)
+    assert not {"pieces", "base_tokens"} & set(plain.stage.identity())
+    named = evaluated(LINES, LLAMA, "chrf", decoding=ONE_LINE, base_tokens=7)
+    assert plain.fingerprint != named.fingerprint
 
 
 @pytest.mark.parametrize("by", ["likelihood", "generation"])

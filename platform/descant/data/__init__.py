@@ -9,15 +9,21 @@ from descant.data.choices import Choices
 from descant.data.columns import Columns
 from descant.data.commonsense import Commonsense
 from descant.data.digits import Digits
+from descant.data.exams import Exams
 from descant.data.flagembedding import FlagEmbedding
 from descant.data.instructions import Chats, Instructions
 from descant.data.labelled_images import ImageFolder, ImageTable
 from descant.data.labelled_text import LabelledTexts
 from descant.data.math_questions import AquaRat, Gsm8k, MathProblems
+from descant.data.mlama import Mlama
 from descant.data.msmarco import MsMarcoTriples
+from descant.data.named_classes import NamedClasses
 from descant.data.rejects import RowCheck
 from descant.data.source import RetrievalSource
+from descant.data.story_cloze import StoryCloze
 from descant.data.tevatron import Tevatron, TevatronTexts
+from descant.data.xcopa import Xcopa
+from descant.data.xnli import Xnli
 
 RETRIEVAL_SOURCES: tuple[type[RetrievalSource], ...] = (
     Beir,
@@ -38,7 +44,10 @@ AnyLabelledSource = LabelledTexts
 """Labelled texts; a discriminated union as soon as there are two."""
 AnyImageSource = Annotated[Digits | ImageFolder | ImageTable, Field(discriminator="kind")]
 """Labelled images."""
-AnyChoiceSource = Annotated[Commonsense | AquaRat | Choices, Field(discriminator="kind")]
+AnyChoiceSource = Annotated[
+    Commonsense | AquaRat | Choices | NamedClasses | Exams | Mlama | StoryCloze | Xcopa | Xnli,
+    Field(discriminator="kind"),
+]
 """Questions with choices."""
 AnyInstructionSource = Annotated[Instructions | Chats | Gsm8k | MathProblems, Field(discriminator="kind")]
 """What is asked, with the response wanted."""

@@ -12,7 +12,8 @@ from descant.data.rows import Row
 from descant.data.splits import Split, SplitFiles
 from descant.data.tables import table_rows
 
-_LETTERS = string.ascii_uppercase
+LETTERS = string.ascii_uppercase
+"""What choices are called in their order."""
 
 
 class Choices(SplitFiles):
@@ -39,14 +40,25 @@ class Choices(SplitFiles):
         question, label = row.text(self.question).strip(), label_of(row, self.label)
         choices = tuple(choice.strip() for choice in row.texts(self.choices))
         row_id = content_id([question, *choices, str(label)])
-        if not 2 <= len(choices) <= len(_LETTERS) or not all(choices):
-            return row.rejected(row_id, "no_choices")
         if not question:
             return row.rejected(row_id, "empty_text")
-        names = tuple(_LETTERS[: len(choices)])
-        gold = number_of(label, {name: number for number, name in enumerate(names)})
-        if gold is None:
-            return row.rejected(row_id, "unknown_label")
-        asked = lettered(question, names, choices)
-        responses = tuple(f"The answer is ({name})." for name in names)
-        return ChoiceQuestion(row_id, question, asked, choices, names, gold, responses)
+        gold = number_of(label, {name: number for number, name in enumerate(LETTERS[: len(choices)])})
+        return choice_question(row, row_id, question, choices, gold)
+
+
+def choice_question(
+    row: Row, row_id: str, question: str, choices: tuple[str, ...], gold: int | None
+) -> ChoiceQuestion | Rejected:
+    """A question whose choices are called by letters; without ``question`` each choice stands by itself.
+
+    Left out are ``no_choices`` (fewer than two, more than the alphabet has, or an empty one) and ``unknown_label``: no
+    gold.
+    """
+    names = tuple(LETTERS[: len(choices)])
+    if not 2 <= len(choices) <= len(LETTERS) or not all(choices):
+        return row.rejected(row_id, "no_choices")
+    if gold is None:
+        return row.rejected(row_id, "unknown_label")
+    asked = lettered(question, names, choices)
+    responses = tuple(f"The answer is ({name})." for name in names)
+    return ChoiceQuestion(row_id, question, asked, choices, names, gold, responses)

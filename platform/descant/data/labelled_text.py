@@ -14,14 +14,12 @@ from descant.data.splits import Split, SplitFiles
 from descant.data.tables import TableFormat, table_rows
 
 
-class LabelledTexts(SplitFiles):
+class LabelledFiles(SplitFiles):
     """A column of texts, perhaps a second one, and a column of labels.
 
     Labels are names, or whole numbers from 0. Rows without an id column are known by their content.
     """
 
-    kind: Literal["labelled_text"] = "labelled_text"
-    """Labelled texts in named columns."""
     format: TableFormat
     """How the files are written."""
     text: str = "text"
@@ -45,7 +43,7 @@ class LabelledTexts(SplitFiles):
         status = path.stat()
         return _names_in(self, split, status.st_size, status.st_mtime_ns)
 
-    def items(self, split: Split) -> Iterator[LabelledText | Rejected]:
+    def labelled(self, split: Split) -> Iterator[LabelledText | Rejected]:
         """The rows of ``split`` in file order; an unknown label, or one out of range, is ``unknown_label``."""
         numbers = {name: number for number, name in enumerate(self.label_names())}
         for row in self._rows(split):
@@ -66,6 +64,17 @@ class LabelledTexts(SplitFiles):
         if number is None:
             return row.rejected(row_id, "unknown_label")
         return LabelledText(row_id, text, pair, number)
+
+
+class LabelledTexts(LabelledFiles):
+    """Texts to be classified."""
+
+    kind: Literal["labelled_text"] = "labelled_text"
+    """Labelled texts in named columns."""
+
+    def items(self, split: Split) -> Iterator[LabelledText | Rejected]:
+        """The rows of ``split``, as ``labelled`` has them."""
+        return self.labelled(split)
 
 
 def label_of(row: Row, column: str) -> int | str:
@@ -93,7 +102,7 @@ def is_number(label: int | str) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _names_in(source: LabelledTexts, split: Split, size: int, modified_ns: int) -> tuple[str, ...]:
+def _names_in(source: LabelledFiles, split: Split, size: int, modified_ns: int) -> tuple[str, ...]:
     """The distinct labels of a split: numbers in their order, names in alphabetical order."""
     found = {label_of(row, source.label) for row in source._rows(split) if not isinstance(row, Rejected)}
     numbers = sorted(int(label) for label in found if is_number(label))

@@ -83,6 +83,13 @@ class Row(NamedTuple):
                 raise self._wrong_type(column, item, "object", " inside the list")
         return tuple(Row(self.path, self.line, item) for item in items)
 
+    def record(self, column: str) -> "Row":
+        """An object, as a row at this row's place."""
+        value = self._value(column)
+        if type(value) is not dict:
+            raise self._wrong_type(column, value, "object")
+        return Row(self.path, self.line, value)
+
     def items(self, column: str) -> tuple[Any, ...]:
         """The items of a list of any type."""
         value = self._value(column)

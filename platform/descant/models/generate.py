@@ -57,6 +57,8 @@ class Generated:
 
     text: str
     tokens: int
+    ids: tuple[int, ...]
+    """Those tokens without the one that ends the text; one that completes a stop string is among them."""
     is_finished: bool
     """Whether it ended by itself or at a stop string, not at ``max_new_tokens``."""
     is_cut: bool
@@ -163,8 +165,8 @@ def _answer(model: CausalModel, ids: list[int], decoding: Decoding, is_cut: bool
     text = str(model.tokenizer.decode(kept, skip_special_tokens=True))
     stops = [place for stop in decoding.stop if (place := text.find(stop)) >= 0]
     if stops:
-        return Generated(text[: min(stops)], len(kept), True, is_cut)
-    return Generated(text, len(kept) + (last is not None), last is not None, is_cut)
+        return Generated(text[: min(stops)], len(kept), tuple(kept), True, is_cut)
+    return Generated(text, len(kept) + (last is not None), tuple(kept), last is not None, is_cut)
 
 
 class _Draw:

@@ -1,16 +1,17 @@
 """Score a model on one split of a prepared task, row by row."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from descant.artifacts.store import Artifact
 from descant.artifacts.tables import read_table
 from descant.core.errors import ConfigError
 from descant.core.spec import Compute
+from descant.data.pieces import Pieces
 from descant.evaluators.bits_per_byte import bits_per_byte_score
 from descant.evaluators.classification import class_score, confusion
 from descant.evaluators.statistics import Interval, bootstrap_interval
@@ -19,14 +20,26 @@ from descant.models.classifier import ClassifierSpec
 from descant.models.generate import Decoding
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.compute_bases import BASES, basis_files
+from descant.stages.generation import generation_facts
 from descant.stages.map_parts import MapCompute, map_parts
+from descant.stages.score_overlap import OVERLAP, publish_overlap
 from descant.stages.score_rows import ROWS_PER_PART, ClassWork, ScoreWork, TextWork
 
-TaskMeasure = Literal["accuracy", "accuracy_per_byte", "exact_match", "macro_f1", "matthews", "bits_per_byte"]
+TaskMeasure = Literal[
+    "accuracy",
+    "accuracy_per_byte",
+    "exact_match",
+    "macro_f1",
+    "matthews",
+    "bits_per_byte",
+    "spbleu",
+    "chrf",
+]
 MODEL = "model"
 _CLASS: tuple[TaskMeasure, ...] = ("accuracy", "macro_f1", "matthews")
 _CHOICE: tuple[TaskMeasure, ...] = ("accuracy", "accuracy_per_byte", "bits_per_byte")
 _ANSWER: tuple[TaskMeasure, ...] = ("accuracy", "exact_match", "bits_per_byte")
+_TEXT: tuple[TaskMeasure, ...] = ("exact_match", "bits_per_byte", *OVERLAP)
 
 
 class ScoreCompute(MapCompute):
@@ -50,15 +63,34 @@ class EvaluateTask(Stage):
     """What is computed over them."""
     decoding: Decoding | None = None
     """How answers are generated; only for tasks that are scored so."""
+    pieces: Pieces | None = None
+    """The model that cuts texts for ``spbleu``."""
+    base_tokens: int | None = Field(None, ge=1)
+    """Tokens that the base had before its vocabulary was extended: generated ones with ids from there on are counted as
+    new. Without it they are not counted."""
     seed: int
     """Draws the bootstrap samples, and the head of a classifier that was not trained."""
+
+    @model_validator(mode="after")
+    def _pieces_for_spbleu(self) -> Self:
+        if ("spbleu" in self.measures) != (self.pieces is not None):
+            raise ValueError("spbleu and pieces go together: it counts the pieces of a SentencePiece model")
+        return self
+
+    def identity(self) -> Mapping[str, Any]:
+        """Without what is not set of the settings of generated texts."""
+        optional = ("pieces", "base_tokens")
+        return {k: v for k, v in super().identity().items() if k not in optional or v is not None}
 
     def check(self, compute: Compute) -> None:
         """Raise when the model is not there or unsafe."""
         self.model.model.check()
 
     def run(self, context: StageContext) -> Outcome:
-        """Publish ``rows-*``, the scored rows in the order of the data (see ``score_rows.SCORED``)."""
+        """Publish ``rows-*``, the scored rows in the order of the data (see ``score_rows.SCORED``).
+
+        Measures of overlap have a part of their own name beside them (see ``score_overlap.COUNTED``).
+        """
         data = context.inputs["data"]
         total = data.part(self.split).rows
         starts = range(0, total, ROWS_PER_PART)
@@ -68,21 +100,22 @@ class EvaluateTask(Stage):
         map_parts(context, self._work(context, data), sizes, unit="rows")
         parts = [context.draft.published(name) for name in sizes]
         table = pa.concat_tables([read_table(context.folder / part.path) for part in parts])
-        generated = sum(part.facts["generated"] for part in parts)
         seconds = sum(part.facts["seconds"] for part in parts)
         facts: dict[str, Any] = {
             "rows": total,
             "cut": sum(part.facts["cut"] for part in parts),
             "seconds": round(seconds, 2),
             "measures": list(self.measures),
+            **generation_facts([part.facts for part in parts]),
         }
-        if generated:
-            facts |= {"generated_tokens": generated, "tokens_per_second": round(generated / seconds, 1)}
         labels = data.manifest.facts.get("labels", [])
         for measure in self.measures:
-            value, (low, high) = _score(table, measure, labels, self.seed)
+            if measure == "spbleu" or measure == "chrf":
+                value, (low, high) = publish_overlap(context, table, measure, self.pieces, seed=self.seed)
+            else:
+                value, (low, high) = _score(table, measure, labels, self.seed)
             facts |= {measure: value, f"{measure}_low": low, f"{measure}_high": high}
-        return Outcome(sizes, facts)
+        return Outcome([*sizes, *(measure for measure in self.measures if measure in OVERLAP)], facts)
 
     def _work(self, context: StageContext, data: Artifact) -> ScoreWork:
         compute = context.compute
@@ -98,10 +131,14 @@ class EvaluateTask(Stage):
         else:
             self._require(facts["family"] == "text", "a classifier", facts)
             is_generated = facts["scored_by"] == "generation"
-            self._require_measures(_ANSWER if is_generated else _CHOICE)
+            is_text = facts["answer_form"] == "verbatim"
+            self._require_measures(_TEXT if is_text else _ANSWER if is_generated else _CHOICE)
             self._require(is_generated == (self.decoding is not None), "another way of decoding", facts)
+            if is_text and self.decoding is not None and not self.decoding.stop:
+                raise _endless(self.decoding)
             work = TextWork(*arguments)
             work.spec, work.decoding, work.form = self.model, self.decoding, facts["answer_form"]
+            work.base_tokens = self.base_tokens
             work.has_bits = "bits_per_byte" in self.measures
             work.is_answered = set(self.measures) != {"bits_per_byte"}
         model = context.inputs.get(MODEL)
@@ -134,8 +171,12 @@ class EvaluateTask(Stage):
 def scores_by_id(artifact: Artifact, measure: str) -> dict[str, float]:
     """Each row's part in ``measure`` of an ``evaluate_task`` result, by id.
 
-    1 or 0 for what counts right rows (macro F1 and Matthews among them), the row's own bits per byte for that.
+    1 or 0 for what counts right rows (macro F1 and Matthews among them), the row's own bits per byte or overlap for
+    those.
     """
+    if measure in OVERLAP:
+        rows = read_table(artifact.path(measure))
+        return dict(zip(rows.column("id").to_pylist(), rows.column("score").to_pylist(), strict=True))
     table = pa.concat_tables([read_table(artifact.path(name)) for name in artifact.names("rows-")])
     if measure == "bits_per_byte":
         nll, num_bytes = (_column(table, name) for name in ("nll", "bytes"))
@@ -158,6 +199,15 @@ def _score(table: pa.Table, measure: TaskMeasure, labels: list[str], seed: int) 
         return score.value, score.interval
     values = _column(table, "correct_per_byte" if measure == "accuracy_per_byte" else "correct")
     return float(values.mean()), bootstrap_interval(values, seed=seed)
+
+
+def _endless(decoding: Decoding) -> ConfigError:
+    return ConfigError(
+        "E-EVAL-STOP",
+        "decoding.stop",
+        f"names no string at which an answer ends, so each runs for up to {decoding.max_new_tokens} tokens",
+        'Nothing was scored. An answer of this task is one line: set stop: ["\\n"].',
+    )
 
 
 def _column(table: pa.Table, name: str) -> np.ndarray:

@@ -21,6 +21,7 @@ from descant.models.classifier import ClassifierSpec
 from descant.models.generate import Decoding
 from descant.models.likelihood import Likelihood
 from descant.stages.compute_bases import reading_bases
+from descant.stages.generation import generation_counts
 
 ROWS_PER_PART = 256
 SCORED = pa.schema(
@@ -49,7 +50,7 @@ class ScoreWork(ABC):
     def __init__(self, folder: Path, data: Artifact, split: str, tokens_per_batch: int) -> None:
         self.folder, self.data, self.split, self.tokens_per_batch = folder, data, split, tokens_per_batch
         self.cut: set[str] = set()
-        self.generated = 0
+        self.generation: dict[str, float] = {}
 
     @abstractmethod
     def load(self) -> None:
@@ -68,10 +69,10 @@ class ScoreWork(ABC):
         """Publish the scored rows of one part. Raises NumericsError for a likelihood that is not finite."""
         start = int(name.removeprefix("rows-")) * ROWS_PER_PART
         rows = read_table(self.data.path(self.split)).slice(start, ROWS_PER_PART).to_pylist()
-        self.cut, self.generated = set(), 0
+        self.cut, self.generation = set(), {}
         began = time.monotonic()
         scored = self.score(rows)
-        facts = {"seconds": time.monotonic() - began, "generated": self.generated, "cut": len(self.cut)}
+        facts = {"seconds": time.monotonic() - began, "cut": len(self.cut), **self.generation}
         for row, one in zip(rows, scored, strict=True):
             one["id"] = row["id"]
             _check_finite(one)
@@ -143,6 +144,8 @@ class TextWork(ScoreWork):
     form: AnswerForm
     decoding: Decoding | None
     """How answers are generated; None where the likeliest choice counts."""
+    base_tokens: int | None
+    """Where the ids of new tokens begin; None where they are not counted."""
 
     def load(self) -> None:
         """Load the language model."""
@@ -185,6 +188,7 @@ class TextWork(ScoreWork):
     def _answer(self, rows: Sequence[dict[str, Any]], decoding: Decoding) -> Scored:
         from descant.models.generate import generate
 
+        began = time.monotonic()
         answers = generate(
             self.causal,
             [row["prompt"] for row in rows],
@@ -192,7 +196,12 @@ class TextWork(ScoreWork):
             keys=[row["id"] for row in rows],
             tokens_per_batch=self.tokens_per_batch,
         )
-        self.generated += sum(one.tokens for one in answers)
+        self.generation = generation_counts(
+            answers,
+            seconds=time.monotonic() - began,
+            special_ids=set(self.causal.tokenizer.all_special_ids),
+            base_tokens=self.base_tokens,
+        )
         self.cut.update(row["id"] for row, one in zip(rows, answers, strict=True) if one.is_cut)
         scored = []
         for row, one in zip(rows, answers, strict=True):

@@ -9,12 +9,14 @@ from descant.tasks.classification import Classification
 from descant.tasks.image_classification import ImageClassification
 from descant.tasks.multiple_choice import MultipleChoice
 from descant.tasks.open_answer import OpenAnswer
+from descant.tasks.translation import Translation
 
-TASKS = (Classification, ImageClassification, MultipleChoice, OpenAnswer)
+TASKS = (Classification, ImageClassification, MultipleChoice, OpenAnswer, Translation)
 """Every kind of task."""
 
 AnyTask = Annotated[
-    Classification | ImageClassification | MultipleChoice | OpenAnswer, Field(discriminator="kind")
+    Classification | ImageClassification | MultipleChoice | OpenAnswer | Translation,
+    Field(discriminator="kind"),
 ]
 """Any task, told apart by ``kind``."""
 
@@ -27,4 +29,5 @@ __all__ = [
     "MultipleChoice",
     "OpenAnswer",
     "Task",
+    "Translation",
 ]

@@ -2,7 +2,8 @@
 
 By likelihood the prompt is the question alone, the continuations are the texts of the choices, and training learns the
 text of the right one. By generation the prompt lists the choices in the published form and training learns the
-published answer ("the correct answer is answer3"). So what is trained is always what is scored.
+published answer ("the correct answer is answer3"). So what is trained is always what is scored. Choices that are whole
+sentences, without a question, stand by themselves: their prompt is empty.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from descant.data.splits import Split
 from descant.tasks.base import Task, TaskSource, joined_sources
 from descant.tasks.prompts import PLAIN, Prompted
 from descant.tasks.rows import Family, TaskRow, TextRow
+from descant.tasks.shots import Shots
 
 ChoiceMeasure = Literal["accuracy", "accuracy_per_byte", "bits_per_byte"]
 """Share of right choices; the same by likelihood divided by the bytes of the choice; of the right response, the
@@ -39,6 +41,8 @@ class MultipleChoice(Task):
     """Whether the likeliest choice counts, or the one that a generated answer names."""
     prompt: Prompted = PLAIN
     """What stands around a question: plain, continuation, metamath, llm_adapters, or templates."""
+    shots: Shots | None = None
+    """Solved examples before each question that is asked; none if left out."""
     measures: tuple[ChoiceMeasure, ...] = Field(("accuracy",), min_length=1)
     """How it is scored; the first decides."""
 
@@ -54,16 +58,28 @@ class MultipleChoice(Task):
 
     def rows(self, split: Split, *, asked: bool) -> Iterator[TaskRow | Rejected]:
         """The questions with their choices; the answer is the name of the right one (``answer3``, ``B``)."""
-        source = self.train_source if split == "train" and self.train_source is not None else self.source
-        for item in source.items(split):
-            yield item if isinstance(item, Rejected) else self._row(item, asked)
+        rows = self._rows(split, asked)
+        if self.shots is None or not asked:
+            return rows
+        return self.shots.before(rows, self._rows(self.shots.split, asked))
+
+    def identity(self) -> Mapping[str, Any]:
+        """Without shots where there are none."""
+        return {k: v for k, v in super().identity().items() if k != "shots" or v is not None}
 
     def facts(self) -> Mapping[str, Any]:
         """With the way of scoring and the form in which answers are looked for."""
         form: AnswerForm = "named" if self.source.kind == "commonsense" else "letter"
         return {"family": self.family, "scored_by": self.by, "answer_form": form}
 
+    def _rows(self, split: Split, asked: bool) -> Iterator[TextRow | Rejected]:
+        source = self.train_source if split == "train" and self.train_source is not None else self.source
+        for item in source.items(split):
+            yield item if isinstance(item, Rejected) else self._row(item, asked)
+
     def _row(self, item: ChoiceQuestion, asked: bool) -> TextRow:
+        if not item.question and self.by == "likelihood":
+            return _sentences(item)
         question = item.question if self.by == "likelihood" else item.instruction
         texts = item.choices if self.by == "likelihood" else item.responses
         has_all = len(texts) == len(item.choices)
@@ -77,3 +93,9 @@ class MultipleChoice(Task):
             gold=item.gold if has_all else -1,
             asked=item.question,
         )
+
+
+def _sentences(item: ChoiceQuestion) -> TextRow:
+    gold = item.choices[item.gold]
+    asked = "\n".join(sorted(item.choices))
+    return TextRow(item.id, "", gold, item.names[item.gold], item.choices, item.gold, asked)

@@ -9,9 +9,9 @@ from descant.data.answers.latex import latex_answer, same_latex
 from descant.data.answers.named import letter_answer, named_answer
 from descant.data.answers.numbers import number_answer
 
-AnswerForm = Literal["number", "latex", "letter", "named", "text"]
+AnswerForm = Literal["number", "latex", "letter", "named", "text", "verbatim"]
 """``number`` as in GSM8K, ``latex`` as in MATH, ``letter`` of an option as in AQuA-RAT, ``named`` choices as
-LLM-Adapters has them, or the whole ``text``."""
+LLM-Adapters has them, the whole ``text`` without case and marks, or ``verbatim``."""
 
 
 def final_answer(form: AnswerForm, text: str, gold: str) -> str | None:
@@ -24,7 +24,7 @@ def final_answer(form: AnswerForm, text: str, gold: str) -> str | None:
         return letter_answer(text)
     if form == "named":
         return named_answer(text, gold)
-    return _folded(text) or None
+    return (text.strip() if form == "verbatim" else _folded(text)) or None
 
 
 def canonical_answer(form: AnswerForm, gold: str) -> str | None:

@@ -21,6 +21,7 @@ from descant.stages.base import Step
 from descant.stages.evaluate_task import MODEL, EvaluateTask
 from descant.stages.prepare_task import PrepareTask
 from descant.stages.probe_forgetting import ProbeForgetting, ProbeText
+from descant.stages.score_overlap import OVERLAP
 from descant.stages.train_task import TrainTask
 from descant.stages.training.settings import TaskTrainSettings
 from descant.tasks import AnyTask
@@ -91,7 +92,7 @@ class PreparedTask(ComparedTask):
 
     @model_validator(mode="after")
     def _decides_by_a_mean(self) -> Self:
-        if self.measure in ("macro_f1", "matthews"):
+        if self.measure in ("macro_f1", "matthews", *OVERLAP):
             raise ValueError(
                 f"{self.measure} is no mean over rows, so no paired test can be made of it: put another measure first"
             )
@@ -112,8 +113,14 @@ class PreparedTask(ComparedTask):
         """Tuning looks at the deciding measure alone; others may take much longer."""
         split: Literal["validation", "test"] = "validation" if phase == "tuning" else "test"
         measures = self.task.measures[:1] if phase == "tuning" else self.task.measures
+        pieces = self.task.pieces if "spbleu" in measures and self.task.kind == "translation" else None
         stage = EvaluateTask(
-            model=self.model, split=split, measures=measures, decoding=self.decoding, seed=seed
+            model=self.model,
+            split=split,
+            measures=measures,
+            decoding=self.decoding,
+            pieces=pieces,
+            seed=seed,
         )
         return Step(f"score {self.name} ({split})", stage, {"data": data, **model})
 
