@@ -1,7 +1,7 @@
 """Compare vocabularies for a language: how many new tokens, how their rows begin, how they are trained.
 
-    for every language and way:  learn ── first rows ── tokenise, pack ── train ── score   `budget` settings, on validation
-                                 the best setting with every seed ── score                 on test
+    for every language and way:  learn ── first rows ── pack ── train ── score   `budget` settings, on validation text
+                                 the best setting, every seed ── score        on test text
 
 Paper: arXiv:2406.14670, tables 4 and 5. All ways of a language train on the same documents, so on equal bytes.
 """

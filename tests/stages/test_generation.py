@@ -10,19 +10,19 @@ ANSWERS = [
 
 
 def test_special_tokens_are_neither_new_nor_old() -> None:
-    counts = generation_counts(ANSWERS, seconds=2.0, special_ids={1}, base_tokens=40)
+    counts = generation_counts(ANSWERS, seconds=2.0, special_ids={1}, first_new=40)
     assert (counts["new_tokens"], counts["plain_tokens"]) == (2, 3)
 
 
 def test_new_is_what_the_named_base_did_not_have() -> None:
-    counts = generation_counts(ANSWERS, seconds=2.0, special_ids=(), base_tokens=41)
+    counts = generation_counts(ANSWERS, seconds=2.0, special_ids=(), first_new=41)
     assert (counts["new_tokens"], counts["plain_tokens"]) == (1, 4)
-    assert "new_tokens" not in generation_counts(ANSWERS, seconds=2.0, special_ids=(), base_tokens=None)
+    assert "new_tokens" not in generation_counts(ANSWERS, seconds=2.0, special_ids=(), first_new=None)
 
 
 def test_rates_are_over_the_seconds_of_generating_all_parts() -> None:
-    part = generation_counts(ANSWERS, seconds=2.0, special_ids={1}, base_tokens=41)
-    other = generation_counts(ANSWERS[:1], seconds=0.5, special_ids={1}, base_tokens=41)
+    part = generation_counts(ANSWERS, seconds=2.0, special_ids={1}, first_new=41)
+    other = generation_counts(ANSWERS[:1], seconds=0.5, special_ids={1}, first_new=41)
     assert generation_facts([{**part, "seconds": 9.0, "cut": 0}, {**other, "seconds": 9.0, "cut": 0}]) == {
         "generated_tokens": 8,
         "generated_bytes": 7,

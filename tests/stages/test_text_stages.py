@@ -209,8 +209,8 @@ def test_equal_and_nearly_equal_documents_are_kept_once(store: Store, tmp_path: 
 
 def test_splits_do_not_overlap_and_hold_everything(store: Store, tmp_path: Path) -> None:
     rows = sentences(600)
-    found = split(store, [write_jsonl(tmp_path / "a.jsonl", rows)], validation=0.1, tokenizer=0.2)
-    parts = {name: list(texts_of(found, [name])) for name in ("train", "validation", "tokenizer")}  # type: ignore[list-item]
+    found = split(store, [write_jsonl(tmp_path / "a.jsonl", rows)], validation=0.1, test=0.1, tokenizer=0.2)
+    parts = {name: list(texts_of(found, [name])) for name in ("train", "validation", "test", "tokenizer")}  # type: ignore[list-item]
     assert Counter(text for part in parts.values() for text in part) == Counter(row["text"] for row in rows)
     assert found.manifest.facts["documents"] == {name: len(part) for name, part in parts.items()}
     assert len(parts["validation"]) == pytest.approx(60, abs=25)

@@ -18,6 +18,7 @@ from descant.models.load import load_tokenizer
 from descant.models.new_rows import token_matrices
 from descant.run.profile import Profile
 from descant.stages.base import Step
+from descant.stages.continue_texts import ContinueTexts
 from descant.stages.initialise_embeddings import InitialiseEmbeddings
 from descant.stages.pack_texts import BASE as BASE_CORPUS
 from descant.stages.pack_texts import LANGUAGE, PackTexts, pieces
@@ -61,7 +62,18 @@ def steps(
         "train": trained,
         "score start": Step("score start", score, {"texts": texts["texts"], "model": initialised}),
         "score": Step("score", score, {"texts": texts["texts"], "model": trained}),
+        "continue": Step(
+            "continue",
+            ContinueTexts(model=CAUSAL, num_texts=3, max_new_tokens=8, seed=1),
+            {"texts": texts["texts"], "model": trained},
+        ),
     }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Corpora and store of all tests here: what two of them need is made once."""
+    return tmp_path_factory.mktemp("text")
 
 
 def run(folder: Path, name: str, **values: Any) -> dict[str, Artifact]:
@@ -79,8 +91,8 @@ def test_pieces_overlap_by_one_token_so_that_each_is_predicted_once() -> None:
     assert predicted == list(range(1, 100))
 
 
-def test_sequences_hold_every_token_of_the_chosen_documents_once(tmp_path: Path) -> None:
-    results = run(tmp_path, "pack")
+def test_sequences_hold_every_token_of_the_chosen_documents_once(folder: Path) -> None:
+    results = run(folder, "pack")
     data, documents = results["pack"], results["tokenise language"]
     facts = data.manifest.facts["train"][LANGUAGE]
     found: list[int] = []
@@ -100,10 +112,10 @@ def test_sequences_hold_every_token_of_the_chosen_documents_once(tmp_path: Path)
     assert found.count(end) == facts["documents"]
 
 
-def test_equal_bytes_are_equal_documents_whatever_the_tokenizer(tmp_path: Path) -> None:
+def test_equal_bytes_are_equal_documents_whatever_the_tokenizer(folder: Path) -> None:
     values = {"pack": {"replay": 0.25}}
-    base = run(tmp_path, "pack", extended=False, **values)["pack"].manifest.facts["train"]
-    extended = run(tmp_path, "pack", **values)["pack"].manifest.facts["train"]
+    base = run(folder, "pack", extended=False, **values)["pack"].manifest.facts["train"]
+    extended = run(folder, "pack", **values)["pack"].manifest.facts["train"]
     for corpus in (LANGUAGE, BASE_CORPUS):
         assert base[corpus]["bytes"] == extended[corpus]["bytes"]
         assert base[corpus]["documents"] == extended[corpus]["documents"]
@@ -113,23 +125,23 @@ def test_equal_bytes_are_equal_documents_whatever_the_tokenizer(tmp_path: Path) 
     assert abs(share - 0.25) < 0.03
 
 
-def test_a_budget_in_tokens_is_met_to_half_a_document(tmp_path: Path) -> None:
-    facts = run(tmp_path, "pack", pack={"budget": {"tokens": 1500}})["pack"].manifest.facts["train"]
+def test_a_budget_in_tokens_is_met_to_half_a_document(folder: Path) -> None:
+    facts = run(folder, "pack", pack={"budget": {"tokens": 1500}})["pack"].manifest.facts["train"]
     assert abs(facts[LANGUAGE]["tokens"] - 1500) < 60
 
 
-def test_a_budget_beyond_the_corpus_is_refused(tmp_path: Path) -> None:
+def test_a_budget_beyond_the_corpus_is_refused(folder: Path) -> None:
     with pytest.raises(DataError, match=r"language, train: holds .* bytes, 9,000,000 are asked for"):
-        run(tmp_path, "pack", pack={"budget": {"bytes": 9_000_000}})
+        run(folder, "pack", pack={"budget": {"bytes": 9_000_000}})
 
 
 # --- the first rows ---
 
 
-def test_the_initialised_model_has_the_rows_of_the_base_and_means_of_their_parts(tmp_path: Path) -> None:
-    results = run(tmp_path, "initialise")
-    folder = results["initialise"].path("model")
-    causal, base = load_causal(CAUSAL, folder=folder), load_causal(CAUSAL)
+def test_the_initialised_model_has_the_rows_of_the_base_and_means_of_their_parts(folder: Path) -> None:
+    results = run(folder, "initialise")
+    start = results["initialise"].path("model")
+    causal, base = load_causal(CAUSAL, folder=start), load_causal(CAUSAL)
     new = sorted(set(causal.tokenizer.get_vocab()) - set(base.tokenizer.get_vocab()))
     assert len(new) == results["learn"].manifest.facts["new_tokens"] > 10
     for name, old in token_matrices(base.model).items():
@@ -140,9 +152,9 @@ def test_the_initialised_model_has_the_rows_of_the_base_and_means_of_their_parts
             assert torch.allclose(matrix[causal.tokenizer.get_vocab()[piece]], old[parts].mean(0), atol=1e-6)
 
 
-def test_a_text_without_new_tokens_gets_the_logits_of_the_base(tmp_path: Path) -> None:
-    folder = run(tmp_path, "initialise")["initialise"].path("model")
-    causal, base = load_causal(CAUSAL, folder=folder), load_causal(CAUSAL)
+def test_a_text_without_new_tokens_gets_the_logits_of_the_base(folder: Path) -> None:
+    start = run(folder, "initialise")["initialise"].path("model")
+    causal, base = load_causal(CAUSAL, folder=start), load_causal(CAUSAL)
     ids = torch.tensor([base.encode_text("the light of plants")])
     assert causal.encode_text("the light of plants") == ids[0].tolist()
     with torch.no_grad():
@@ -155,9 +167,9 @@ def test_a_text_without_new_tokens_gets_the_logits_of_the_base(tmp_path: Path) -
 
 @pytest.mark.parametrize("method", [{"kind": "full"}, LORA], ids=["full", "lora"])
 def test_training_lowers_the_bits_of_held_out_text_and_the_log_says_what_scoring_finds(
-    tmp_path: Path, method: dict[str, Any]
+    folder: Path, method: dict[str, Any]
 ) -> None:
-    results = run(tmp_path, "score", method=method, validate_every=100) | run(tmp_path, "score start")
+    results = run(folder, "score", method=method, validate_every=100) | run(folder, "score start")
     after, before = (results[name].manifest.facts["bits_per_byte"] for name in ("score", "score start"))
     assert after < 0.9 * before
     facts = results["train"].manifest.facts
@@ -178,9 +190,9 @@ def bits_of(causal: Any, texts: list[str]) -> float:
     return nats / math.log(2) / sum(len(text.encode()) for text in texts)
 
 
-def test_validation_is_the_bits_of_whole_documents_of_each_corpus(tmp_path: Path) -> None:
+def test_validation_is_the_bits_of_whole_documents_of_each_corpus(folder: Path) -> None:
     values = {"pack": {"validation_bytes": 10**6, "replay": 0.2}, "validate_every": 1000}
-    results = run(tmp_path, "train", **values)
+    results = run(folder, "train", **values)
     causal = load_causal(CAUSAL, folder=results["train"].path("model"))
 
     figures = json.loads(results["train"].path("steps").read_text().splitlines()[-1])["validation"]
@@ -189,8 +201,8 @@ def test_validation_is_the_bits_of_whole_documents_of_each_corpus(tmp_path: Path
         assert figures[f"bits_per_byte_{name}"] == pytest.approx(bits_of(causal, texts), rel=1e-4)
 
 
-def test_beside_an_adapter_only_the_new_rows_of_the_embeddings_change(tmp_path: Path) -> None:
-    results = run(tmp_path, "train", method=LORA)
+def test_beside_an_adapter_only_the_new_rows_of_the_embeddings_change(folder: Path) -> None:
+    results = run(folder, "train", method=LORA)
     trained = load_causal(CAUSAL, folder=results["train"].path("model"))
     start = load_causal(CAUSAL, folder=results["initialise"].path("model"))
     base = trained.model.get_base_model()
@@ -201,9 +213,29 @@ def test_beside_an_adapter_only_the_new_rows_of_the_embeddings_change(tmp_path: 
         assert not torch.equal(matrix[size:], old[size:])
 
 
-def test_embeddings_first_leave_the_rest_as_it_was(tmp_path: Path) -> None:
+def test_continuations_are_the_likeliest_and_their_new_tokens_are_counted(folder: Path) -> None:
+    results = run(folder, "continue", method=LORA)
+    causal = load_causal(CAUSAL, folder=results["train"].path("model"))
+    facts, size = results["continue"].manifest.facts, len(load_tokenizer(BASE))
+    new, plain, num_bytes = 0, 0, 0
+    for row in pq.read_table(results["continue"].path("rows")).to_pylist():
+        ids = causal.encode_prompt(row["prompt"]).ids
+        written: list[int] = []
+        while len(written) < 8 and (not written or written[-1] != causal.eos_id):
+            with torch.no_grad():
+                logits = causal.model(torch.tensor([ids + written])).logits[0, -1]
+            written.append(int(logits.argmax()))
+        assert row["text"] == causal.tokenizer.decode(written, skip_special_tokens=True)
+        kept = [one for one in written if one not in causal.tokenizer.all_special_ids]
+        new, plain = new + sum(one >= size for one in kept), plain + len(kept)
+        num_bytes += len(row["text"].encode())
+    assert facts["new_token_share"] == pytest.approx(new / plain)
+    assert facts["generated_bytes"] == num_bytes
+
+
+def test_embeddings_first_leave_the_rest_as_it_was(folder: Path) -> None:
     values = {"embeddings_first": 1.0, "embeddings_learning_rate": 5e-3}
-    results = run(tmp_path, "train", **values)
+    results = run(folder, "train", **values)
     trained = load_causal(CAUSAL, folder=results["train"].path("model")).model
     start = load_causal(CAUSAL, folder=results["initialise"].path("model")).model
     embeddings = {id(one) for one in token_matrices(trained).values()}
@@ -211,6 +243,6 @@ def test_embeddings_first_leave_the_rest_as_it_was(tmp_path: Path) -> None:
         assert torch.equal(after, before) == (id(after) not in embeddings), name
 
 
-def test_embeddings_first_without_any_that_train_is_refused(tmp_path: Path) -> None:
+def test_embeddings_first_without_any_that_train_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match="trains no embedding of a base without new tokens"):
-        run(tmp_path, "train", extended=False, method=LORA, embeddings_first=0.1)
+        run(folder, "train", extended=False, method=LORA, embeddings_first=0.1)

@@ -56,6 +56,9 @@ class Pair:
 class CausalModel:
     """A model with its tokenizer and settings; ``model`` may be replaced by what a method made of it."""
 
+    first_new: int | None = None
+    """The first id of the tokens that the base lacks; None where its vocabulary was not extended."""
+
     def __init__(self, spec: CausalSpec, model: Any, tokenizer: "PreTrainedTokenizerFast") -> None:
         """Raise ConfigError where the model cannot do what ``spec`` asks: start, end, length, chat template."""
         self.spec, self.model, self.tokenizer = spec, model, tokenizer
@@ -153,4 +156,5 @@ def load_causal(spec: CausalSpec, *, folder: Path | None = None, device: str = "
     model, tokenizer = load_causal_model(spec.model, precision=spec.precision, device=device, new=new)
     causal = CausalModel(spec, model, tokenizer)
     causal.model = with_adapter(model, adapter, device=device)
+    causal.first_new = None if new is None else new.first
     return causal

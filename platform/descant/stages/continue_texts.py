@@ -14,6 +14,7 @@ from descant.models.causal import CausalSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.compute_bases import BASES, basis_files, reading_bases
 from descant.stages.evaluate_task import MODEL, ScoreCompute
+from descant.stages.generation import generation_counts, generation_facts
 from descant.stages.map_parts import map_parts
 from descant.stages.score_text import held_out_texts
 from descant.stages.text_scores import Texts
@@ -45,15 +46,13 @@ class ContinueTexts(Stage):
     def run(self, context: StageContext) -> Outcome:
         """Publish ``rows``: prompt, continuation and its tokens.
 
-        Facts: tokens and bytes written, and the seconds of it without loading, by one actor.
+        Facts: those of ``generation``, of one actor after it has written once.
         """
         texts = context.inputs["texts"]
         paths = tuple(texts.path(name) for name in texts.names("texts-"))
         read = partial(held_out_texts, paths, split="validation", max_bytes=1 << 62, seed=self.seed)
         map_parts(context, _Work(context, self, read), {ROWS: self.num_texts}, unit="texts")
-        facts = context.draft.published(ROWS).facts
-        rates = {f"{unit}_per_second": facts[unit] / facts["seconds"] for unit in ("tokens", "bytes")}
-        return Outcome([ROWS], {**facts, **rates})
+        return Outcome([ROWS], generation_facts([context.draft.published(ROWS).facts]))
 
 
 class _Work:
@@ -88,11 +87,12 @@ class _Work:
             {"prompt": prompt, "text": one.text, "tokens": one.tokens}
             for prompt, one in zip(prompts, written, strict=True)
         ]
-        facts = {
-            "tokens": sum(one.tokens for one in written),
-            "bytes": sum(len(one.text.encode()) for one in written),
-            "seconds": seconds,
-        }
+        facts = generation_counts(
+            written,
+            seconds=seconds,
+            special_ids=set(self.model.tokenizer.all_special_ids),
+            first_new=self.model.first_new,
+        )
         table = pa.Table.from_pylist(rows)
         publish(
             self.folder,

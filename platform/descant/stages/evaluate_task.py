@@ -65,9 +65,6 @@ class EvaluateTask(Stage):
     """How answers are generated; only for tasks that are scored so."""
     pieces: Pieces | None = None
     """The model that cuts texts for ``spbleu``."""
-    base_tokens: int | None = Field(None, ge=1)
-    """Tokens that the base had before its vocabulary was extended: generated ones with ids from there on are counted as
-    new. Without it they are not counted."""
     seed: int
     """Draws the bootstrap samples, and the head of a classifier that was not trained."""
 
@@ -78,9 +75,8 @@ class EvaluateTask(Stage):
         return self
 
     def identity(self) -> Mapping[str, Any]:
-        """Without what is not set of the settings of generated texts."""
-        optional = ("pieces", "base_tokens")
-        return {k: v for k, v in super().identity().items() if k not in optional or v is not None}
+        """Without ``pieces`` where there are none."""
+        return {k: v for k, v in super().identity().items() if k != "pieces" or v is not None}
 
     def check(self, compute: Compute) -> None:
         """Raise when the model is not there or unsafe."""
@@ -138,7 +134,6 @@ class EvaluateTask(Stage):
                 raise _endless(self.decoding)
             work = TextWork(*arguments)
             work.spec, work.decoding, work.form = self.model, self.decoding, facts["answer_form"]
-            work.base_tokens = self.base_tokens
             work.has_bits = "bits_per_byte" in self.measures
             work.is_answered = set(self.measures) != {"bits_per_byte"}
         model = context.inputs.get(MODEL)

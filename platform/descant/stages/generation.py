@@ -8,11 +8,11 @@ from descant.models.generate import Generated
 
 
 def generation_counts(
-    answers: Sequence[Generated], *, seconds: float, special_ids: Collection[int], base_tokens: int | None
+    answers: Sequence[Generated], *, seconds: float, special_ids: Collection[int], first_new: int | None
 ) -> dict[str, float]:
     """Counts of answers that were generated together in ``seconds``; those of different batches add up.
 
-    Ids from ``base_tokens`` on are new. Special tokens are neither new nor old: they are not counted there.
+    Ids from ``first_new`` on are new. Special tokens are neither new nor old: they are not counted there.
     """
     counts: dict[str, float] = {
         "generated": sum(one.tokens for one in answers),
@@ -20,9 +20,9 @@ def generation_counts(
         "generated_bytes": sum(len(one.text.encode()) for one in answers),
         "generating_seconds": seconds,
     }
-    if base_tokens is not None:
+    if first_new is not None:
         ids = [i for one in answers for i in one.ids if i not in special_ids]
-        counts |= {"plain_tokens": len(ids), "new_tokens": sum(i >= base_tokens for i in ids)}
+        counts |= {"plain_tokens": len(ids), "new_tokens": sum(i >= first_new for i in ids)}
     return counts
 
 
@@ -35,7 +35,7 @@ def generation_facts(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for part in parts:
         total.update({name: value for name, value in part.items() if name in _COUNTS})
     seconds = total["generating_seconds"]
-    if not total["generated"]:
+    if not total["generated"] or not seconds:
         return {}
     facts = {
         "generated_tokens": total["generated"],

@@ -38,6 +38,7 @@ _TRAINING = {
 _WRITING = {
     "bytes_per_second": "bytes per second, writing",
     "tokens_per_second": "tokens per second, writing",
+    "new_token_share": "share of new tokens, writing",
 }
 
 
@@ -114,7 +115,8 @@ def _system(name: str, inputs: Mapping[str, Artifact]) -> System:
         steps = trained.manifest.facts["steps"]
         curve = _curve(trained)
     if written is not None:
-        facts |= {shown: round(written.manifest.facts[one], 1) for one, shown in _WRITING.items()}
+        found = written.manifest.facts
+        facts |= {shown: round(found[one], 3) for one, shown in _WRITING.items() if one in found}
     return System(
         name=name,
         scores={corpus: _scores(inputs[f"{name} | {corpus}"]) for corpus in (LANGUAGE, BASE)},

@@ -144,8 +144,6 @@ class TextWork(ScoreWork):
     form: AnswerForm
     decoding: Decoding | None
     """How answers are generated; None where the likeliest choice counts."""
-    base_tokens: int | None
-    """Where the ids of new tokens begin; None where they are not counted."""
 
     def load(self) -> None:
         """Load the language model."""
@@ -200,7 +198,7 @@ class TextWork(ScoreWork):
             answers,
             seconds=time.monotonic() - began,
             special_ids=set(self.causal.tokenizer.all_special_ids),
-            base_tokens=self.base_tokens,
+            first_new=self.causal.first_new,
         )
         self.cut.update(row["id"] for row, one in zip(rows, answers, strict=True) if one.is_cut)
         scored = []
