@@ -1,9 +1,11 @@
 """Small tokenizers of the families that language models have, trained here on a few lines of English."""
 
 import functools
+import io
 import json
 from collections.abc import Sequence
 
+import sentencepiece
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -76,6 +78,60 @@ def spaced() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
     )
+
+
+@functools.cache
+def sentencepiece_model(model_type: str, *, prefix: bool = True) -> bytes:
+    """A ``tokenizer.model`` as Llama 2 and Mistral have it, without ``prefix`` as Gemma; ``unigram`` as XGLM and T5."""
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(ENGLISH * 3),
+        model_writer=written,
+        model_type=model_type,
+        vocab_size=420,
+        hard_vocab_limit=False,
+        byte_fallback=True,
+        character_coverage=1.0,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=prefix,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return written.getvalue()
+
+
+@functools.cache
+def converted(model_type: str, *, prefix: bool = True) -> PreTrainedTokenizerFast:
+    """The same as a fast tokenizer: a merge for any two pieces that make one, by the order of what they make."""
+    processor = sentencepiece.SentencePieceProcessor(
+        model_proto=sentencepiece_model(model_type, prefix=prefix)
+    )
+    pieces = [processor.id_to_piece(number) for number in range(processor.get_piece_size())]
+    model: models.Model
+    if model_type == "bpe":
+        vocabulary = {piece: number for number, piece in enumerate(pieces)}
+        merges = [
+            (piece[:i], piece[i:])
+            for number, piece in sorted(enumerate(pieces), key=lambda one: -processor.get_score(one[0]))
+            for i in range(1, len(piece))
+            if piece[:i] in vocabulary and piece[i:] in vocabulary and not processor.is_byte(number)
+        ]
+        model = models.BPE(
+            vocab=vocabulary, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True
+        )
+    else:
+        scores = [(piece, processor.get_score(number)) for number, piece in enumerate(pieces)]
+        model = models.Unigram(scores, unk_id=processor.unk_id(), byte_fallback=True)
+    backend = Tokenizer(model)
+    steps = [normalizers.Prepend("▁")] if prefix else []
+    backend.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
+    ends = [decoders.Strip(" ", 1, 0)] if prefix else []
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *ends]
+    )
+    backend.add_special_tokens(["<unk>", "<s>", "</s>"])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="</s>")
 
 
 @functools.cache

@@ -15,12 +15,12 @@ from descant.vocab.extend import (
     append_pieces,
     from_description,
     next_id,
-    write_extended,
 )
 from descant.vocab.marks import keep_marks
 from descant.vocab.merges import Merge, continue_merges
 from descant.vocab.side_effects import side_effects
 from descant.vocab.words import count_words, description, family_of, missing_characters
+from descant.vocab.write import write_extended
 from tests.vocab.bases import (
     BLOOM,
     ENGLISH,
@@ -166,6 +166,24 @@ def test_counts_by_hand() -> None:
     assert found.base.fragments == found.extended.fragments == 2  # the two bytes of é
     assert Counter(tokens(grown, ["zq"])[0]) == {"zq": 1}
     assert found.extended.per_text == found.extended.tokens / 2
+
+
+def test_texts_are_counted_whole_where_the_tokenizer_cuts_and_pads() -> None:
+    whole, cut = (from_description(description(byte_level())) for _ in range(2))
+    cut.backend_tokenizer.enable_truncation(4)
+    cut.backend_tokenizer.enable_padding(length=64)
+    assert side_effects(cut, cut, ENGLISH) == side_effects(whole, whole, ENGLISH)
+    assert count_words(cut, ENGLISH, "byte_level") == count_words(whole, ENGLISH, "byte_level")
+    assert cut.backend_tokenizer.truncation["max_length"] == 4
+
+
+def test_unknown_tokens_are_counted_under_both_tokenizers() -> None:
+    base = wordpiece()
+    grown = from_description(append_pieces(description(base), ["ğ"]))
+    found = side_effects(base, grown, ["ş the ğ"])
+    assert (found.base.unknown, found.extended.unknown) == (0, 0), "this normaliser takes the marks away"
+    found = side_effects(base, grown, ["ß the π"])
+    assert (found.base.unknown, found.extended.unknown) == (2, 2)
 
 
 def test_what_is_written_loads_as_it_is_with_its_special_tokens(tmp_path: Path) -> None:

@@ -8,9 +8,27 @@ from transformers import PreTrainedTokenizerFast
 from descant.core.errors import ConfigError
 from descant.testing.extension_suite import ExtensionSuite
 from descant.vocab.extend import from_description
-from descant.vocab.extension import AddedTokens, ContinuedMerges, Corpora, Extension, SeparateMerges
+from descant.vocab.extension import (
+    AddedTokens,
+    ContinuedMerges,
+    Corpora,
+    Extension,
+    SentencePiece,
+    SeparateMerges,
+)
 from descant.vocab.side_effects import side_effects
-from tests.vocab.bases import BLOOM, ENGLISH, HINDI, LLAMA3, TURKISH, byte_level, spaced, tokens, wordpiece
+from tests.vocab.bases import (
+    BLOOM,
+    ENGLISH,
+    HINDI,
+    LLAMA3,
+    TURKISH,
+    byte_level,
+    converted,
+    spaced,
+    tokens,
+    wordpiece,
+)
 
 TEXTS = Corpora(TURKISH * 3, TURKISH, (*ENGLISH, "evlerimiz is a word"))
 BYTES = {"gpt2": byte_level(), "llama3": byte_level(LLAMA3), "bloom": byte_level(BLOOM)}
@@ -19,6 +37,15 @@ BYTES = {"gpt2": byte_level(), "llama3": byte_level(LLAMA3), "bloom": byte_level
 ON_BYTES = (ContinuedMerges(num_new=40), SeparateMerges(num_new=40), AddedTokens(num_new=40))
 ON_CHARACTERS = (ContinuedMerges(num_new=40, min_characters=1), AddedTokens(num_new=40))
 CASES = {f"{name} {way.kind}": (base, way) for name, base in BYTES.items() for way in ON_BYTES}
+CASES |= {
+    f"{name} {way.kind} {way.model_type}": (converted("bpe", prefix=prefix), way)
+    for name, prefix in (("llama2", True), ("gemma", False))
+    for way in (
+        SentencePiece(num_new=40, model_type="bpe"),
+        SentencePiece(num_new=40, model_type="unigram"),
+    )
+}
+CASES["unigram sentencepiece"] = converted("unigram"), SentencePiece(num_new=40, model_type="unigram")
 CASES |= {f"spaced {way.kind}": (spaced(), way) for way in ON_CHARACTERS}
 
 

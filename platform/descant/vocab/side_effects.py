@@ -6,10 +6,10 @@ stands for a missing character, or part of one in a byte-level tokenizer.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from descant.core.chunks import chunks
-from descant.vocab.words import TEXTS_AT_ONCE, is_byte
+from descant.vocab.words import TEXTS_AT_ONCE, cutter, is_byte
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -79,7 +79,8 @@ def side_effects(
     old, new = base.get_vocab(), extended.get_vocab()
     added = frozenset(number for piece, number in new.items() if piece not in old)
     changed = lost = 0
-    counters = _Counter(base, frozenset()), _Counter(extended, added)
+    unknown = base.unk_token_id
+    counters = _Counter(base, frozenset(), unknown), _Counter(extended, added, unknown)
     for batch in chunks(texts, TEXTS_AT_ONCE):
         (ids, back), (new_ids, new_back) = (counter.add(batch) for counter in counters)
         changed += sum(a != b for a, b in zip(ids, new_ids, strict=True))
@@ -96,9 +97,11 @@ def is_fragment(piece: str, decoded: str) -> bool:
 
 
 class _Counter:
-    def __init__(self, tokenizer: "PreTrainedTokenizerFast", added: frozenset[int]) -> None:
-        self._backend: Any = tokenizer.backend_tokenizer
-        self._added, self._unknown = added, tokenizer.unk_token_id
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerFast", added: frozenset[int], unknown: int | None
+    ) -> None:
+        self._backend = cutter(tokenizer)
+        self._added, self._unknown = added, unknown
         self._is_fragment: dict[int, bool] = {}
         self._texts = self._words = self._bytes = self._tokens = 0
         self._new = self._unknowns = self._fragments = 0
@@ -124,5 +127,5 @@ class _Counter:
     def _fragment(self, number: int) -> bool:
         if number not in self._is_fragment:
             piece, decoded = self._backend.id_to_token(number), self._backend.decode([number])
-            self._is_fragment[number] = is_fragment(piece, decoded)
+            self._is_fragment[number] = is_fragment(piece or "", decoded)
         return self._is_fragment[number]

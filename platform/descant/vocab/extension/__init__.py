@@ -7,6 +7,7 @@ from pydantic import Field
 from descant.vocab.extension.added import AddedTokens
 from descant.vocab.extension.base import Corpora, Extension
 from descant.vocab.extension.continued import ContinuedMerges
+from descant.vocab.extension.sentencepiece import SentencePiece
 from descant.vocab.extension.separate import SeparateMerges
 
 __all__ = [
@@ -16,12 +17,13 @@ __all__ = [
     "ContinuedMerges",
     "Corpora",
     "Extension",
+    "SentencePiece",
     "SeparateMerges",
 ]
 
-EXTENSIONS = (ContinuedMerges, SeparateMerges, AddedTokens)
+EXTENSIONS = (ContinuedMerges, SeparateMerges, SentencePiece, AddedTokens)
 AnyExtension = Annotated[
-    Union[ContinuedMerges, SeparateMerges, AddedTokens],  # noqa: UP007
+    Union[ContinuedMerges, SeparateMerges, SentencePiece, AddedTokens],  # noqa: UP007
     Field(discriminator="kind"),
 ]
 """Any way to extend a tokenizer, told apart by ``kind``."""
