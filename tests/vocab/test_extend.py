@@ -98,9 +98,20 @@ def test_words_with_vowel_signs_are_whole_and_english_is_cut_as_before(pattern: 
 
 
 def test_a_tokenizer_that_cuts_by_other_things_has_no_marks_to_keep() -> None:
-    for base in (byte_level(BLOOM), spaced(), wordpiece()):
+    for base in (byte_level(BLOOM), spaced()):
         with pytest.raises(ConfigError, match="does not cut words by letters"):
             keep_marks(description(base))
+
+
+def test_a_normaliser_that_takes_marks_away_leaves_them() -> None:
+    base = wordpiece()
+    kept = from_description(keep_marks(description(base)))
+    words = ["Döküyor çiçek हिन्दी", "dokuyor cicek हिनदी", "dokuyor cicek हिनदी"]
+    assert tokens(base, words)[0] == tokens(base, words)[1]
+    assert tokens(kept, words)[0] != tokens(kept, words)[1]
+    assert tokens(kept, ENGLISH) == tokens(base, ENGLISH)
+    found = side_effects(base, kept, words)
+    assert (found.base.folded, found.extended.folded) == (3, 0)
 
 
 def test_missing_characters_become_pieces_of_their_own() -> None:

@@ -15,6 +15,7 @@ from descant.vocab.extension import (
     Extension,
     SentencePiece,
     SeparateMerges,
+    WordPieces,
 )
 from descant.vocab.side_effects import side_effects
 from tests.vocab.bases import (
@@ -46,6 +47,13 @@ CASES |= {
     )
 }
 CASES["unigram sentencepiece"] = converted("unigram"), SentencePiece(num_new=40, model_type="unigram")
+CASES |= {
+    f"wordpiece, marks {'kept' if keep else 'gone'}": (
+        wordpiece(),
+        WordPieces(num_new=40, min_characters=1, keep_marks=keep),
+    )
+    for keep in (False, True)
+}
 CASES |= {f"spaced {way.kind}": (spaced(), way) for way in ON_CHARACTERS}
 
 
@@ -104,8 +112,9 @@ def test_words_with_vowel_signs_get_pieces_of_their_own() -> None:
     [
         (ContinuedMerges(num_new=4), wordpiece(), "wordpiece"),
         (SeparateMerges(num_new=4), spaced(), "spaced"),
+        (WordPieces(num_new=4), spaced(), "spaced"),
     ],
-    ids=["continued", "separate"],
+    ids=["continued", "separate", "wordpiece"],
 )
 def test_tokenizers_of_other_families_are_refused(
     way: Extension, base: PreTrainedTokenizerFast, family: str

@@ -4,6 +4,7 @@ Counted on raw texts without special tokens. A *fragment* is a token that is no 
 stands for a missing character, or part of one in a byte-level tokenizer.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ class TokenCounts:
     """Tokens that the base does not have."""
     unknown: int
     fragments: int
+    folded: int
+    """Words that the normaliser makes equal to another, more frequent word of the texts, other than by case."""
 
     @property
     def per_text(self) -> float:
@@ -105,12 +108,15 @@ class _Counter:
         self._is_fragment: dict[int, bool] = {}
         self._texts = self._words = self._bytes = self._tokens = 0
         self._new = self._unknowns = self._fragments = 0
+        self._forms: Counter[str] = Counter()
 
     def add(self, texts: Sequence[str]) -> tuple[list[list[int]], list[str]]:
         """Count; the ids of each text, and what they decode to."""
         ids = [encoding.ids for encoding in self._backend.encode_batch(texts, add_special_tokens=False)]
         self._texts += len(texts)
         self._words += sum(len(text.split()) for text in texts)
+        if self._backend.normalizer is not None:
+            self._forms.update(word.casefold() for text in texts for word in text.split())
         self._bytes += sum(len(text.encode()) for text in texts)
         for row in ids:
             self._tokens += len(row)
@@ -121,8 +127,22 @@ class _Counter:
 
     def counts(self) -> TokenCounts:
         return TokenCounts(
-            self._texts, self._words, self._bytes, self._tokens, self._new, self._unknowns, self._fragments
+            self._texts,
+            self._words,
+            self._bytes,
+            self._tokens,
+            self._new,
+            self._unknowns,
+            self._fragments,
+            self._folded(),
         )
+
+    def _folded(self) -> int:
+        most: dict[str, int] = {}
+        for word, count in self._forms.items():
+            normal = self._backend.normalizer.normalize_str(word)
+            most[normal] = max(most.get(normal, 0), count)
+        return self._forms.total() - sum(most.values())
 
     def _fragment(self, number: int) -> bool:
         if number not in self._is_fragment:

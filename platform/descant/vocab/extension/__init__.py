@@ -9,6 +9,7 @@ from descant.vocab.extension.base import Corpora, Extension
 from descant.vocab.extension.continued import ContinuedMerges
 from descant.vocab.extension.sentencepiece import SentencePiece
 from descant.vocab.extension.separate import SeparateMerges
+from descant.vocab.extension.wordpiece import WordPieces
 
 __all__ = [
     "EXTENSIONS",
@@ -19,11 +20,12 @@ __all__ = [
     "Extension",
     "SentencePiece",
     "SeparateMerges",
+    "WordPieces",
 ]
 
-EXTENSIONS = (ContinuedMerges, SeparateMerges, SentencePiece, AddedTokens)
+EXTENSIONS = (ContinuedMerges, SeparateMerges, SentencePiece, WordPieces, AddedTokens)
 AnyExtension = Annotated[
-    Union[ContinuedMerges, SeparateMerges, SentencePiece, AddedTokens],  # noqa: UP007
+    Union[ContinuedMerges, SeparateMerges, SentencePiece, WordPieces, AddedTokens],  # noqa: UP007
     Field(discriminator="kind"),
 ]
 """Any way to extend a tokenizer, told apart by ``kind``."""
