@@ -28,6 +28,10 @@ LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+QWEN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 BLOOM = r" ?[^(\s|[.,!?…。，、।۔،])]+"
 
 
@@ -81,8 +85,8 @@ def spaced() -> PreTrainedTokenizerFast:
 
 
 @functools.cache
-def sentencepiece_model(model_type: str, *, prefix: bool = True) -> bytes:
-    """A ``tokenizer.model`` as Llama 2 and Mistral have it, without ``prefix`` as Gemma; ``unigram`` as XGLM and T5."""
+def sentencepiece_model(model_type: str, form: str = "llama2") -> bytes:
+    """A ``tokenizer.model``: byte-pair, or ``unigram``; Gemma's texts begin without a space."""
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(ENGLISH * 3),
@@ -94,7 +98,7 @@ def sentencepiece_model(model_type: str, *, prefix: bool = True) -> bytes:
         character_coverage=1.0,
         normalization_rule_name="identity",
         remove_extra_whitespaces=False,
-        add_dummy_prefix=prefix,
+        add_dummy_prefix=form != "gemma",
         num_threads=1,
         minloglevel=2,
     )
@@ -102,11 +106,12 @@ def sentencepiece_model(model_type: str, *, prefix: bool = True) -> bytes:
 
 
 @functools.cache
-def converted(model_type: str, *, prefix: bool = True) -> PreTrainedTokenizerFast:
-    """The same as a fast tokenizer: a merge for any two pieces that make one, by the order of what they make."""
-    processor = sentencepiece.SentencePieceProcessor(
-        model_proto=sentencepiece_model(model_type, prefix=prefix)
-    )
+def converted(model_type: str, form: str = "llama2") -> PreTrainedTokenizerFast:
+    """The same as a fast tokenizer, with its spaces as Llama 2, Gemma (``gemma``) or Mistral (``mistral``) have them.
+
+    A byte-pair model has a merge for any two pieces that make one, in the order of the scores of what they make.
+    """
+    processor = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model(model_type, form))
     pieces = [processor.id_to_piece(number) for number in range(processor.get_piece_size())]
     model: models.Model
     if model_type == "bpe":
@@ -124,9 +129,12 @@ def converted(model_type: str, *, prefix: bool = True) -> PreTrainedTokenizerFas
         scores = [(piece, processor.get_score(number)) for number, piece in enumerate(pieces)]
         model = models.Unigram(scores, unk_id=processor.unk_id(), byte_fallback=True)
     backend = Tokenizer(model)
-    steps = [normalizers.Prepend("▁")] if prefix else []
-    backend.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
-    ends = [decoders.Strip(" ", 1, 0)] if prefix else []
+    if form == "mistral":
+        backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    else:
+        steps = [normalizers.Prepend("▁")] if form == "llama2" else []
+        backend.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
+    ends = [] if form == "gemma" else [decoders.Strip(" ", 1, 0)]
     backend.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *ends]
     )

@@ -23,6 +23,7 @@ from tests.vocab.bases import (
     ENGLISH,
     HINDI,
     LLAMA3,
+    QWEN,
     TURKISH,
     byte_level,
     converted,
@@ -33,20 +34,29 @@ from tests.vocab.bases import (
 
 TEXTS = Corpora(TURKISH * 3, TURKISH, (*ENGLISH, "evlerimiz is a word"))
 BYTES = {"gpt2": byte_level(), "llama3": byte_level(LLAMA3), "bloom": byte_level(BLOOM)}
+BYTES["qwen"] = byte_level(QWEN)
 
 
 ON_BYTES = (ContinuedMerges(num_new=40), SeparateMerges(num_new=40), AddedTokens(num_new=40))
 ON_CHARACTERS = (ContinuedMerges(num_new=40, min_characters=1), AddedTokens(num_new=40))
 CASES = {f"{name} {way.kind}": (base, way) for name, base in BYTES.items() for way in ON_BYTES}
 CASES |= {
-    f"{name} {way.kind} {way.model_type}": (converted("bpe", prefix=prefix), way)
-    for name, prefix in (("llama2", True), ("gemma", False))
-    for way in (
-        SentencePiece(num_new=40, model_type="bpe"),
+    f"{form} {name}": (converted("bpe", form), way)
+    for form in ("llama2", "mistral", "gemma")
+    for name, way in {
+        "sentencepiece bpe": SentencePiece(num_new=40, model_type="bpe"),
+        "sentencepiece unigram": SentencePiece(num_new=40, model_type="unigram"),
+        "continued_merges": ContinuedMerges(num_new=40, min_characters=1),
+        "added_tokens": AddedTokens(num_new=40),
+    }.items()
+}
+CASES |= {
+    f"unigram {form} sentencepiece": (
+        converted("unigram", form),
         SentencePiece(num_new=40, model_type="unigram"),
     )
+    for form in ("llama2", "mistral")
 }
-CASES["unigram sentencepiece"] = converted("unigram"), SentencePiece(num_new=40, model_type="unigram")
 CASES |= {
     f"wordpiece, marks {'kept' if keep else 'gone'}": (
         wordpiece(),
