@@ -3,11 +3,13 @@
 import functools
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import sentencepiece
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+
+from descant.vocab.sentencepiece_model import parse
 
 ENGLISH = (
     "the quick brown fox jumps over the lazy dog and then it runs away from the other dogs in the garden",
@@ -33,6 +35,9 @@ QWEN = (
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 BLOOM = r" ?[^(\s|[.,!?…。，、।۔،])]+"
+
+BPE = 2
+"""The number of this kind of model in its file."""
 
 
 @functools.cache
@@ -86,13 +91,18 @@ def spaced() -> PreTrainedTokenizerFast:
 
 @functools.cache
 def sentencepiece_model(model_type: str, form: str = "llama2") -> bytes:
-    """A ``tokenizer.model``: byte-pair, or ``unigram``; Gemma's texts begin without a space."""
+    """A small ``tokenizer.model``."""
+    return trained_model(ENGLISH * 3, model_type, form, vocab_size=420)
+
+
+def trained_model(texts: Iterable[str], model_type: str, form: str, *, vocab_size: int) -> bytes:
+    """A ``tokenizer.model``: ``bpe`` or ``unigram``; Gemma's texts begin without a space."""
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(ENGLISH * 3),
+        sentence_iterator=iter(texts),
         model_writer=written,
         model_type=model_type,
-        vocab_size=420,
+        vocab_size=vocab_size,
         hard_vocab_limit=False,
         byte_fallback=True,
         character_coverage=1.0,
@@ -107,14 +117,19 @@ def sentencepiece_model(model_type: str, form: str = "llama2") -> bytes:
 
 @functools.cache
 def converted(model_type: str, form: str = "llama2") -> PreTrainedTokenizerFast:
-    """The same as a fast tokenizer, with its spaces as Llama 2, Gemma (``gemma``) or Mistral (``mistral``) have them.
+    """The small model as a fast tokenizer."""
+    return as_fast(sentencepiece_model(model_type, form), form)
+
+
+def as_fast(model_proto: bytes, form: str) -> PreTrainedTokenizerFast:
+    """A fast tokenizer of a model, with its spaces as Llama 2, Gemma (``gemma``) or Mistral (``mistral``) have them.
 
     A byte-pair model has a merge for any two pieces that make one, in the order of the scores of what they make.
     """
-    processor = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model(model_type, form))
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model_proto)
     pieces = [processor.id_to_piece(number) for number in range(processor.get_piece_size())]
     model: models.Model
-    if model_type == "bpe":
+    if parse(model_proto).trainer_spec.model_type == BPE:
         vocabulary = {piece: number for number, piece in enumerate(pieces)}
         merges = [
             (piece[:i], piece[i:])
