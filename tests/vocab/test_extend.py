@@ -205,3 +205,13 @@ def test_what_is_written_loads_as_it_is_with_its_special_tokens(tmp_path: Path) 
     assert loaded.eos_token == "</s>"
     assert tokens(loaded, HINDI) == tokens(from_description(described), HINDI)
     assert loaded.get_vocab()["zq"] == len(base)
+
+
+@pytest.mark.timeout(20)
+def test_many_pieces_are_appended_in_linear_time() -> None:
+    """arXiv:2406.14670's code looked each piece up in a list."""
+    described = description(spaced())
+    letters = [chr(0x4E00 + i) for i in range(300)]
+    described = append_merges(described, [], letters)
+    merges = [Merge(a, b, 0, 0) for a in letters for b in letters]
+    assert len(append_merges(described, merges)["model"]["vocab"]) > 90_000

@@ -246,13 +246,3 @@ def test_chosen_pieces_are_used_on_held_out_texts_and_are_no_more_than_wanted() 
 def test_other_families_are_refused(base: PreTrainedTokenizerFast, way: SentencePiece) -> None:
     with pytest.raises(ConfigError, match="sentencepiece, model_type bpe, for a"):
         way.extend(base, TEXTS)
-
-
-@pytest.mark.timeout(20)
-def test_many_pieces_are_appended_in_linear_time() -> None:
-    """arXiv:2406.14670's code looked each piece up in a list."""
-    described = description(converted("bpe"))
-    letters = [chr(0x4E00 + i) for i in range(300)]
-    described = append_merges(described, [], letters)
-    merges = [Merge(a, b, 0, 0) for a in letters for b in letters]
-    assert len(append_merges(described, merges)["model"]["vocab"]) > 90_000
