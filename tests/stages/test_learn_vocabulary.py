@@ -4,15 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sentencepiece import SentencePieceProcessor
 from transformers import AutoTokenizer
 
+from descant.artifacts.models import FolderModel
 from descant.artifacts.store import Artifact, Store
 from descant.core.errors import DataError
 from descant.models.load import load_tokenizer
+from descant.models.tiny import tiny_model
 from descant.run.profile import Profile
 from descant.stages.split_text import texts_of
 from tests.pipeline import made
 from tests.stages.toy_corpora import BASE, vocabulary
+from tests.vocab.bases import converted, sentencepiece_model
 
 
 def learned(folder: Path, **values: Any) -> dict[str, Artifact]:
@@ -34,6 +38,22 @@ def test_the_tokenizer_loads_and_the_facts_are_its_counts(tmp_path: Path) -> Non
         assert facts[name][which]["texts"] == len(texts)
     assert facts["language"]["change"] < -0.25
     assert facts["base_language"] | {"share_changed": 0.0, "change": 0.0} == facts["base_language"]
+
+
+def test_a_base_with_a_sentencepiece_model_gets_it_extended(tmp_path: Path) -> None:
+    folder, base = tmp_path / "base", converted("bpe")
+    tiny_model("llama", 0, vocab_size=len(base)).save_pretrained(folder)
+    base.save_pretrained(folder)
+    (folder / "tokenizer.model").write_bytes(sentencepiece_model("bpe"))
+    model = FolderModel(path=str(folder))
+    extension = {"kind": "sentencepiece", "model_type": "bpe", "num_new": 60}
+    results = learned(tmp_path, model=model, extension=extension, limits={"max_base_growth": 1.0})
+    written = results["learn"].path("tokenizer")
+    loaded = AutoTokenizer.from_pretrained(written)
+    slow = SentencePieceProcessor(model_file=str(written / "tokenizer.model"))
+    assert slow.get_piece_size() == len(loaded) == len(base) + results["learn"].manifest.facts["new_tokens"]
+    for text in texts_of(results["split language"], ["validation"]):
+        assert slow.encode(text) == loaded(text, add_special_tokens=False).input_ids
 
 
 @pytest.mark.parametrize(

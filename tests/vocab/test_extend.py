@@ -15,12 +15,12 @@ from descant.vocab.extend import (
     append_pieces,
     from_description,
     next_id,
-    write_extended,
 )
 from descant.vocab.marks import keep_marks
 from descant.vocab.merges import Merge, continue_merges
 from descant.vocab.side_effects import side_effects
 from descant.vocab.words import count_words, description, family_of, missing_characters
+from descant.vocab.write import write_extended
 from tests.vocab.bases import (
     BLOOM,
     ENGLISH,
@@ -98,9 +98,20 @@ def test_words_with_vowel_signs_are_whole_and_english_is_cut_as_before(pattern: 
 
 
 def test_a_tokenizer_that_cuts_by_other_things_has_no_marks_to_keep() -> None:
-    for base in (byte_level(BLOOM), spaced(), wordpiece()):
+    for base in (byte_level(BLOOM), spaced()):
         with pytest.raises(ConfigError, match="does not cut words by letters"):
             keep_marks(description(base))
+
+
+def test_a_normaliser_that_takes_marks_away_leaves_them() -> None:
+    base = wordpiece()
+    kept = from_description(keep_marks(description(base)))
+    words = ["Döküyor çiçek हिन्दी", "dokuyor cicek हिनदी", "dokuyor cicek हिनदी"]
+    assert tokens(base, words)[0] == tokens(base, words)[1]
+    assert tokens(kept, words)[0] != tokens(kept, words)[1]
+    assert tokens(kept, ENGLISH) == tokens(base, ENGLISH)
+    found = side_effects(base, kept, words)
+    assert (found.base.folded, found.extended.folded) == (3, 0)
 
 
 def test_missing_characters_become_pieces_of_their_own() -> None:
@@ -168,6 +179,24 @@ def test_counts_by_hand() -> None:
     assert found.extended.per_text == found.extended.tokens / 2
 
 
+def test_texts_are_counted_whole_where_the_tokenizer_cuts_and_pads() -> None:
+    whole, cut = (from_description(description(byte_level())) for _ in range(2))
+    cut.backend_tokenizer.enable_truncation(4)
+    cut.backend_tokenizer.enable_padding(length=64)
+    assert side_effects(cut, cut, ENGLISH) == side_effects(whole, whole, ENGLISH)
+    assert count_words(cut, ENGLISH, "byte_level") == count_words(whole, ENGLISH, "byte_level")
+    assert cut.backend_tokenizer.truncation is not None
+
+
+def test_unknown_tokens_are_counted_under_both_tokenizers() -> None:
+    base = wordpiece()
+    grown = from_description(append_pieces(description(base), ["ğ"]))
+    found = side_effects(base, grown, ["ş the ğ"])
+    assert (found.base.unknown, found.extended.unknown) == (0, 0), "this normaliser takes the marks away"
+    found = side_effects(base, grown, ["ß the π"])
+    assert (found.base.unknown, found.extended.unknown) == (2, 2)
+
+
 def test_what_is_written_loads_as_it_is_with_its_special_tokens(tmp_path: Path) -> None:
     base = byte_level()
     described = keep_marks(description(base))
@@ -176,3 +205,13 @@ def test_what_is_written_loads_as_it_is_with_its_special_tokens(tmp_path: Path) 
     assert loaded.eos_token == "</s>"
     assert tokens(loaded, HINDI) == tokens(from_description(described), HINDI)
     assert loaded.get_vocab()["zq"] == len(base)
+
+
+@pytest.mark.timeout(20)
+def test_many_pieces_are_appended_in_linear_time() -> None:
+    """arXiv:2406.14670's code looked each piece up in a list."""
+    described = description(spaced())
+    letters = [chr(0x4E00 + i) for i in range(300)]
+    described = append_merges(described, [], letters)
+    merges = [Merge(a, b, 0, 0) for a in letters for b in letters]
+    assert len(append_merges(described, merges)["model"]["vocab"]) > 90_000

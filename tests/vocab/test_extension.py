@@ -8,22 +8,69 @@ from transformers import PreTrainedTokenizerFast
 from descant.core.errors import ConfigError
 from descant.testing.extension_suite import ExtensionSuite
 from descant.vocab.extend import from_description
-from descant.vocab.extension import AddedTokens, ContinuedMerges, Corpora, Extension, SeparateMerges
+from descant.vocab.extension import (
+    AddedTokens,
+    ContinuedMerges,
+    Corpora,
+    Extension,
+    SentencePiece,
+    SeparateMerges,
+    WordPieces,
+)
 from descant.vocab.side_effects import side_effects
-from tests.vocab.bases import BLOOM, ENGLISH, HINDI, LLAMA3, TURKISH, byte_level, spaced, tokens, wordpiece
+from tests.vocab.bases import (
+    BLOOM,
+    ENGLISH,
+    HINDI,
+    LLAMA3,
+    QWEN,
+    TURKISH,
+    byte_level,
+    converted,
+    spaced,
+    tokens,
+    wordpiece,
+)
 
 TEXTS = Corpora(TURKISH * 3, TURKISH, (*ENGLISH, "evlerimiz is a word"))
 BYTES = {"gpt2": byte_level(), "llama3": byte_level(LLAMA3), "bloom": byte_level(BLOOM)}
+BYTES["qwen"] = byte_level(QWEN)
 
 
 ON_BYTES = (ContinuedMerges(num_new=40), SeparateMerges(num_new=40), AddedTokens(num_new=40))
 ON_CHARACTERS = (ContinuedMerges(num_new=40, min_characters=1), AddedTokens(num_new=40))
-CASES = {f"{name} {way.kind}": (base, way) for name, base in BYTES.items() for way in ON_BYTES}
+CASES: dict[str, tuple[PreTrainedTokenizerFast, Extension]] = {
+    f"{name} {way.kind}": (base, way) for name, base in BYTES.items() for way in ON_BYTES
+}
+CASES |= {
+    f"{form} {name}": (converted("bpe", form), way)
+    for form in ("llama2", "mistral", "gemma")
+    for name, way in {
+        "sentencepiece bpe": SentencePiece(num_new=40, model_type="bpe"),
+        "sentencepiece unigram": SentencePiece(num_new=40, model_type="unigram"),
+        "continued_merges": ContinuedMerges(num_new=40, min_characters=1),
+        "added_tokens": AddedTokens(num_new=40),
+    }.items()
+}
+CASES |= {
+    f"unigram {form} sentencepiece": (
+        converted("unigram", form),
+        SentencePiece(num_new=40, model_type="unigram"),
+    )
+    for form in ("llama2", "mistral")
+}
+CASES |= {
+    f"wordpiece, marks {'kept' if keep else 'gone'}": (
+        wordpiece(),
+        WordPieces(num_new=40, min_characters=1, keep_marks=keep),
+    )
+    for keep in (False, True)
+}
 CASES |= {f"spaced {way.kind}": (spaced(), way) for way in ON_CHARACTERS}
 
 
 class TestEvery(ExtensionSuite):
-    @pytest.fixture(params=CASES.values(), ids=CASES.keys())
+    @pytest.fixture(params=list(CASES.values()), ids=list(CASES))
     def case(self, request: Any) -> tuple[PreTrainedTokenizerFast, Extension]:
         case: tuple[PreTrainedTokenizerFast, Extension] = request.param
         return case
@@ -77,8 +124,9 @@ def test_words_with_vowel_signs_get_pieces_of_their_own() -> None:
     [
         (ContinuedMerges(num_new=4), wordpiece(), "wordpiece"),
         (SeparateMerges(num_new=4), spaced(), "spaced"),
+        (WordPieces(num_new=4), spaced(), "spaced"),
     ],
-    ids=["continued", "separate"],
+    ids=["continued", "separate", "wordpiece"],
 )
 def test_tokenizers_of_other_families_are_refused(
     way: Extension, base: PreTrainedTokenizerFast, family: str

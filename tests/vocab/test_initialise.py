@@ -15,8 +15,9 @@ from descant.vocab.initialise.focus import Focus, auxiliary_space, sparsemax
 from descant.vocab.initialise.mean import Mean, WeightedMean
 from descant.vocab.initialise.random import Normal, RandomRow
 from descant.vocab.merges import continue_merges
+from descant.vocab.unigram import append_scored
 from descant.vocab.words import count_words, description, family_of
-from tests.vocab.bases import HINDI, TURKISH, byte_level, spaced, wordpiece
+from tests.vocab.bases import HINDI, TURKISH, byte_level, converted, spaced, wordpiece
 
 OLD = torch.randn(ROWS, DIM, generator=torch.Generator().manual_seed(3))
 
@@ -122,3 +123,10 @@ def test_parts_of_added_words_and_of_inner_pieces() -> None:
     assert "".join(names[part] for part in inner).replace("##", "") == "ther"
     assert all(names[part].startswith("##") for part in inner)
     assert [names[part] for part in unknown] == ["[UNK]"]
+
+
+def test_parts_of_a_unigram_piece_are_the_bases_cut_of_its_letters() -> None:
+    base = converted("unigram")
+    grown = from_description(append_scored(description(base), {"▁zebra": -5.0}))
+    (parts,) = new_tokens(base, grown).parts
+    assert list(parts) == base.backend_tokenizer.encode("zebra", add_special_tokens=False).ids

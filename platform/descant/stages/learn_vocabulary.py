@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from descant.artifacts.commit import publish
-from descant.artifacts.models import AnyModel
+from descant.artifacts.models import AnyModel, StoredModel
 from descant.artifacts.store import Artifact
 from descant.core.errors import DataError
 from descant.core.spec import Compute, Spec
@@ -77,7 +77,12 @@ class LearnVocabulary(Stage):
         )
         context.progress(num_new, num_new, told)
         self._refuse(found, base_found)
-        publish(context.folder, TOKENIZER, lambda path: _write(base, described, path), rows=len(extended))
+        publish(
+            context.folder,
+            TOKENIZER,
+            lambda path: _write(self.model, base, described, path),
+            rows=len(extended),
+        )
         facts = {
             "new_tokens": num_new,
             "language": effect_facts(found),
@@ -122,8 +127,12 @@ class _Texts:
         return texts_of(self._artifact, self._splits)
 
 
-def _write(base: "PreTrainedTokenizerFast", described: dict[str, Any], folder: Path) -> None:
-    from descant.vocab.extend import write_extended
+def _write(
+    reference: AnyModel, base: "PreTrainedTokenizerFast", described: dict[str, Any], folder: Path
+) -> None:
+    from descant.vocab.write import MODEL, write_extended
 
+    file = reference.locate() / MODEL if isinstance(reference, StoredModel) else None
+    base_model = file.read_bytes() if file is not None and file.is_file() else None
     folder.mkdir()
-    write_extended(base, described, folder)
+    write_extended(base, described, folder, base_model=base_model)

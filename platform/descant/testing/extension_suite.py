@@ -41,11 +41,11 @@ class ExtensionSuite:
     ) -> None:
         assert 0 < len(from_description(described)) - len(base) <= extension.num_new == 40
 
-    def test_texts_of_the_language_get_shorter(
+    def test_texts_of_the_language_get_shorter_or_known(
         self, base: PreTrainedTokenizerFast, described: Description, corpora: Corpora
     ) -> None:
         found = side_effects(base, from_description(described), corpora.language)
-        assert found.change < 0
+        assert found.change < 0 or found.extended.unknown < found.base.unknown
         assert found.extended.new > 0
 
     def test_every_text_comes_back(

@@ -1,13 +1,13 @@
 """New pieces for a tokenizer: every id it had stays, new ids follow the largest of them.
 
 Three ways: merges appended to those of a BPE tokenizer, pieces appended to a WordPiece vocabulary, and tokens added
-beside the model, which win over it wherever they stand, inside other words too, or as whole words alone.
+beside the model, which win over it wherever they stand, inside other words too, or as whole words alone. Pieces with
+scores are appended in ``descant.vocab.unigram``.
 """
 
 import copy
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from descant.core.errors import ConfigError
@@ -21,9 +21,10 @@ Description = dict[str, Any]
 
 
 def next_id(described: Description) -> int:
-    """The first id that no token has."""
-    ids = [*described["model"]["vocab"].values(), *(token["id"] for token in described["added_tokens"])]
-    return max(ids) + 1
+    """The first id behind those of all tokens."""
+    vocabulary = described["model"]["vocab"]
+    pieces = range(len(vocabulary)) if isinstance(vocabulary, list) else vocabulary.values()
+    return max([*pieces, *(token["id"] for token in described["added_tokens"])]) + 1
 
 
 def append_merges(
@@ -38,13 +39,14 @@ def append_merges(
     number = next_id(extended)
     for piece in characters:
         number = _add(vocabulary, piece, number)
+    for merge in merges:
+        number = _add(vocabulary, merge.piece, number)
     listed = extended["model"]["merges"]
     as_text = bool(listed) and isinstance(listed[0], str)
     for merge in merges:
         for part in (merge.left, merge.right):
             if part not in vocabulary:
-                raise _refused(f"merge {merge.left} {merge.right}", f"the tokenizer has no piece {part!r}")
-        number = _add(vocabulary, merge.piece, number)
+                raise refused(f"merge {merge.left} {merge.right}", f"the tokenizer has no piece {part!r}")
         listed.append(f"{merge.left} {merge.right}" if as_text else [merge.left, merge.right])
     return extended
 
@@ -87,28 +89,15 @@ def from_description(described: Description) -> "PreTrainedTokenizerFast":
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(described)))
 
 
-def write_extended(tokenizer: "PreTrainedTokenizerFast", described: Description, folder: Path) -> None:
-    """Write ``tokenizer`` with another ``tokenizer.json``, as a folder that any version of transformers loads as it is.
-
-    Names of special tokens, the chat template and the longest input stay. The class becomes the general one: those of
-    single models build their pre-tokenizer anew, whatever the file says.
-    """
-    tokenizer.save_pretrained(folder)
-    (folder / "tokenizer.json").write_text(json.dumps(described, ensure_ascii=False, indent=1), "utf-8")
-    settings = folder / "tokenizer_config.json"
-    values = json.loads(settings.read_text("utf-8"))
-    values["tokenizer_class"] = "PreTrainedTokenizerFast"
-    settings.write_text(json.dumps(values, ensure_ascii=False, indent=1, sort_keys=True), "utf-8")
-
-
 def _add(vocabulary: dict[str, int], piece: str, number: int) -> int:
     if piece in vocabulary:
-        raise _refused(piece, "the tokenizer has this piece already")
+        raise refused(piece, "the tokenizer has this piece already")
     vocabulary[piece] = number
     return number + 1
 
 
-def _refused(where: str, problem: str) -> ConfigError:
+def refused(where: str, problem: str) -> ConfigError:
+    """The error of a tokenizer that cannot take what it is given."""
     return ConfigError(
         "E-VOC-EXTEND", where, problem, "Nothing was written. Learn pieces with this tokenizer."
     )

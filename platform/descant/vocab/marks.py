@@ -3,6 +3,10 @@ r"""Words that keep their vowel signs.
 GPT-2's pre-tokenizer, and most made after it, takes words for runs of letters (``\p{L}+``). The vowel signs of
 Devanagari, Tamil, Bengali and others are marks (``\p{M}``), so it cuts such words at every sign, and no piece can reach
 over one. With marks among the letters they stay whole, and texts without marks are cut as before.
+
+BERT's uncased normaliser goes further: it takes every non-spacing mark away, also those of letters such as ğ and ş. It
+can leave them, and texts without marks are again cut as before; what the base learned of words whose accents it never
+saw (café) is then out of reach for these.
 """
 
 import copy
@@ -21,8 +25,14 @@ _CLASS = re.compile(r"\[[^\]]*\]")
 
 
 def keep_marks(described: Description) -> Description:
-    """A copy whose words hold marks and joiners as letters; raises ConfigError where there is no pattern for words."""
+    """A copy whose words hold marks and joiners as letters, or whose normaliser leaves marks where they are.
+
+    Raises ConfigError where there is neither a pattern for words nor such a normaliser.
+    """
     changed = copy.deepcopy(described)
+    if strips_marks(changed):
+        changed["normalizer"]["strip_accents"] = False
+        return changed
     step = changed["pre_tokenizer"]
     steps = step["pretokenizers"] if step is not None and step["type"] == "Sequence" else [step]
     found = False
@@ -41,11 +51,20 @@ def keep_marks(described: Description) -> Description:
         raise ConfigError(
             "E-VOC-MARKS",
             "keep_marks",
-            "this tokenizer does not cut words by letters",
+            "this tokenizer does not cut words by letters and takes no marks away",
             "Nothing was learned. Leave keep_marks out.",
         )
     changed["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": kept}
     return changed
+
+
+def strips_marks(described: Description) -> bool:
+    """Whether its normaliser is BERT's and takes marks away: where it is told to, or nothing else, and lower-cases."""
+    step = described["normalizer"]
+    if step is None or step["type"] != "BertNormalizer":
+        return False
+    said = step["strip_accents"]
+    return bool(step["lowercase"] if said is None else said)
 
 
 def with_marks(pattern: str) -> str:

@@ -4,12 +4,13 @@ Counted on raw texts without special tokens. A *fragment* is a token that is no 
 stands for a missing character, or part of one in a byte-level tokenizer.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from descant.core.chunks import chunks
-from descant.vocab.words import TEXTS_AT_ONCE, is_byte
+from descant.vocab.words import TEXTS_AT_ONCE, cutter, is_byte
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -29,6 +30,8 @@ class TokenCounts:
     """Tokens that the base does not have."""
     unknown: int
     fragments: int
+    folded: int
+    """Words that the normaliser makes equal to another, more frequent word of the texts, other than by case."""
 
     @property
     def per_text(self) -> float:
@@ -79,7 +82,8 @@ def side_effects(
     old, new = base.get_vocab(), extended.get_vocab()
     added = frozenset(number for piece, number in new.items() if piece not in old)
     changed = lost = 0
-    counters = _Counter(base, frozenset()), _Counter(extended, added)
+    unknown = base.unk_token_id
+    counters = _Counter(base, frozenset(), unknown), _Counter(extended, added, unknown)
     for batch in chunks(texts, TEXTS_AT_ONCE):
         (ids, back), (new_ids, new_back) = (counter.add(batch) for counter in counters)
         changed += sum(a != b for a, b in zip(ids, new_ids, strict=True))
@@ -96,18 +100,23 @@ def is_fragment(piece: str, decoded: str) -> bool:
 
 
 class _Counter:
-    def __init__(self, tokenizer: "PreTrainedTokenizerFast", added: frozenset[int]) -> None:
-        self._backend: Any = tokenizer.backend_tokenizer
-        self._added, self._unknown = added, tokenizer.unk_token_id
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerFast", added: frozenset[int], unknown: int | None
+    ) -> None:
+        self._backend = cutter(tokenizer)
+        self._added, self._unknown = added, unknown
         self._is_fragment: dict[int, bool] = {}
         self._texts = self._words = self._bytes = self._tokens = 0
         self._new = self._unknowns = self._fragments = 0
+        self._forms: Counter[str] = Counter()
 
     def add(self, texts: Sequence[str]) -> tuple[list[list[int]], list[str]]:
         """Count; the ids of each text, and what they decode to."""
         ids = [encoding.ids for encoding in self._backend.encode_batch(texts, add_special_tokens=False)]
         self._texts += len(texts)
         self._words += sum(len(text.split()) for text in texts)
+        if self._backend.normalizer is not None:
+            self._forms.update(word.casefold() for text in texts for word in text.split())
         self._bytes += sum(len(text.encode()) for text in texts)
         for row in ids:
             self._tokens += len(row)
@@ -118,11 +127,25 @@ class _Counter:
 
     def counts(self) -> TokenCounts:
         return TokenCounts(
-            self._texts, self._words, self._bytes, self._tokens, self._new, self._unknowns, self._fragments
+            self._texts,
+            self._words,
+            self._bytes,
+            self._tokens,
+            self._new,
+            self._unknowns,
+            self._fragments,
+            self._folded(),
         )
+
+    def _folded(self) -> int:
+        most: dict[str, int] = {}
+        for word, count in self._forms.items():
+            normal = self._backend.normalizer.normalize_str(word)
+            most[normal] = max(most.get(normal, 0), count)
+        return self._forms.total() - sum(most.values())
 
     def _fragment(self, number: int) -> bool:
         if number not in self._is_fragment:
             piece, decoded = self._backend.id_to_token(number), self._backend.decode([number])
-            self._is_fragment[number] = is_fragment(piece, decoded)
+            self._is_fragment[number] = is_fragment(piece or "", decoded)
         return self._is_fragment[number]

@@ -16,6 +16,7 @@ from descant.core.errors import ConfigError
 from descant.vocab.merges import Word
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
 Family = Literal["byte_level", "spaced", "wordpiece", "unigram"]
@@ -29,6 +30,17 @@ def description(tokenizer: "PreTrainedTokenizerFast") -> dict[str, Any]:
     """The tokenizer as the library writes it to ``tokenizer.json``."""
     found: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     return found
+
+
+def cutter(tokenizer: "PreTrainedTokenizerFast") -> "Tokenizer":
+    """What cuts whole texts: the backend without the truncation and padding that its file may ask for."""
+    backend: Tokenizer = tokenizer.backend_tokenizer
+    if backend.truncation is None and backend.padding is None:
+        return backend
+    copied = type(backend).from_str(backend.to_str())
+    copied.no_truncation()
+    copied.no_padding()
+    return copied
 
 
 def family_of(described: Mapping[str, Any]) -> Family:
@@ -56,7 +68,7 @@ def count_words(tokenizer: "PreTrainedTokenizerFast", texts: Iterable[str], fami
     Bytes that stand for missing characters are words of their own: joined, no decoder would know them.
     """
     counts: Counter[Word] = Counter()
-    backend = tokenizer.backend_tokenizer
+    backend = cutter(tokenizer)
     for batch in chunks(texts, TEXTS_AT_ONCE):
         for encoding in backend.encode_batch(batch, add_special_tokens=False):
             counts.update(_words(encoding.tokens, encoding.word_ids, family))

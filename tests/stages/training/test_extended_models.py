@@ -26,8 +26,9 @@ from descant.stages.pack_texts import LANGUAGE, SEQUENCES
 from descant.stages.training.plain_text import TextTraining
 from descant.stages.training.settings import TextTrainSettings, TrainCompute
 from descant.stages.training.train import run_training
-from descant.vocab.extend import add_tokens, write_extended
+from descant.vocab.extend import add_tokens
 from descant.vocab.words import description
+from descant.vocab.write import write_extended
 
 TEXT = "evlerimizden light of the plants, evlerimizden gelen"
 WORDS = ("evler", "gelen", "imizden")

@@ -7,7 +7,9 @@ from pydantic import Field
 from descant.vocab.extension.added import AddedTokens
 from descant.vocab.extension.base import Corpora, Extension
 from descant.vocab.extension.continued import ContinuedMerges
+from descant.vocab.extension.sentencepiece import SentencePiece
 from descant.vocab.extension.separate import SeparateMerges
+from descant.vocab.extension.wordpiece import WordPieces
 
 __all__ = [
     "EXTENSIONS",
@@ -16,12 +18,14 @@ __all__ = [
     "ContinuedMerges",
     "Corpora",
     "Extension",
+    "SentencePiece",
     "SeparateMerges",
+    "WordPieces",
 ]
 
-EXTENSIONS = (ContinuedMerges, SeparateMerges, AddedTokens)
+EXTENSIONS = (ContinuedMerges, SeparateMerges, SentencePiece, WordPieces, AddedTokens)
 AnyExtension = Annotated[
-    Union[ContinuedMerges, SeparateMerges, AddedTokens],  # noqa: UP007
+    Union[ContinuedMerges, SeparateMerges, SentencePiece, WordPieces, AddedTokens],  # noqa: UP007
     Field(discriminator="kind"),
 ]
 """Any way to extend a tokenizer, told apart by ``kind``."""

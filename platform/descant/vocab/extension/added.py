@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from descant.vocab.extend import Description, add_tokens
 from descant.vocab.extension.base import Corpora, Extension
-from descant.vocab.words import description
+from descant.vocab.words import cutter, description
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -31,7 +31,7 @@ class AddedTokens(Extension):
         counts: Counter[str] = Counter()
         for text in corpora.language:
             counts.update(word for word in text.split() if _is_word(word))
-        backend = base.backend_tokenizer
+        backend = cutter(base)
         words = sorted(counts)
         taken = [len(one.ids) for one in backend.encode_batch(words, add_special_tokens=False)]
         saved = [
