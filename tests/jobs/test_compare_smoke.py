@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-RECIPE = ROOT / "jobs" / "recipes" / "compare_adapters" / "smoke.yaml"
-METHODS = 8
+ADAPTERS, VOCABULARIES = (
+    ROOT / "jobs" / "recipes" / job / "smoke.yaml" for job in ("compare_adapters", "compare_vocabularies")
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def command(store: Path) -> list[str]:
-    arguments = ["compare", str(RECIPE), "--store", str(store), "--compute", str(ROOT / "clusters" / "local")]
+def command(recipe: Path, store: Path) -> list[str]:
+    arguments = ["compare", str(recipe), "--store", str(store), "--compute", str(ROOT / "clusters" / "local")]
     return [sys.executable, "-m", "descant.cli", *arguments]
 
 
-def run(store: Path) -> str:
-    done = subprocess.run(command(store), capture_output=True, text=True, cwd=ROOT, check=False)
+def run(recipe: Path, store: Path) -> str:
+    done = subprocess.run(command(recipe, store), capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -38,45 +39,57 @@ def records(store: Path) -> dict[str, float]:
     return {str(path.relative_to(store)): path.stat().st_mtime for path in found}
 
 
-def test_killed_comparison_goes_on_to_the_same_table(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "methods", "trials", "seeds"),
+    [(ADAPTERS, 8, 2, 2), (VOCABULARIES, 4, 1, 2)],
+    ids=["adapters", "vocabularies"],
+)
+def test_killed_comparison_goes_on_to_the_same_table(
+    tmp_path: Path, recipe: Path, methods: int, trials: int, seeds: int
+) -> None:
+    cells = methods * (trials + seeds)
     started = time.monotonic()
-    printed = run(tmp_path / "whole")
+    printed = run(recipe, tmp_path / "whole")
     assert time.monotonic() - started < 180
     table = (study_folder(tmp_path / "whole") / "table.tsv").read_bytes()
-    assert len(table.splitlines()) == 1 + METHODS * 2
+    assert len(table.splitlines()) == 1 + methods * seeds
     assert "cannot be told from" in printed or "best" in printed
 
     killed = tmp_path / "killed"
     running = subprocess.Popen(
-        command(killed),
+        command(recipe, killed),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=ROOT,
         start_new_session=True,
     )
     deadline = time.monotonic() + 180
-    while len(records(killed)) < METHODS and time.monotonic() < deadline and running.poll() is None:
+    while len(records(killed)) < methods and time.monotonic() < deadline and running.poll() is None:
         time.sleep(0.2)
     assert running.poll() is None, "it ended before it could be killed"
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     before = records(killed)
-    assert METHODS <= len(before) < METHODS * 4
+    assert methods <= len(before) < cells
 
-    run(killed)
+    run(recipe, killed)
     kept = study_folder(killed) / "records"
-    assert len(list(kept.glob("**/*.json"))) == METHODS * 4
+    assert len(list(kept.glob("**/*.json"))) == cells
     assert (study_folder(killed) / "table.tsv").read_bytes() == table
 
     begun = time.monotonic()
-    again = run(killed)
+    again = run(recipe, killed)
     assert time.monotonic() - begun < 20
     assert "report.html" in again
 
 
 def test_comparison_that_is_asked_to_stop_ends_with_75_and_keeps_its_records(tmp_path: Path) -> None:
     running = subprocess.Popen(
-        command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT, start_new_session=True
+        command(ADAPTERS, tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 180
     while len(records(tmp_path)) < 3 and time.monotonic() < deadline and running.poll() is None:
