@@ -57,8 +57,8 @@ class AdaptLanguage(Job):
 
     job: Literal["adapt_language"] = "adapt_language"
     """This job."""
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9 -]{0,62}$")
-    """What it is about, shown in the report."""
+    name: str = Field(min_length=1, max_length=80)
+    """What it is about: the title of the report."""
     model: CausalSpec
     """The base."""
     language: Corpus

@@ -43,7 +43,10 @@ def write_stand_ins(root: Path) -> None:
         {"query": f"{i} + 1?", "response": f"The answer is: {i + 1}"} for i in range(12)
     ]
     write_lines(root / "math" / "metamathqa-40k.jsonl", steps)
-    write_lines(root / "lang-text" / "en" / "valid.jsonl", [{"text": f"plain text {i}"} for i in range(3)])
+    for language in ("en", "tr", "hi"):
+        for split in ("train", "valid"):
+            texts: list[dict[str, object]] = [{"text": f"plain text {i}", "doc": i} for i in range(3)]
+            write_lines(root / "lang-text" / language / f"{split}.jsonl", texts)
     write_other_languages(root / "lang-eval")
     for name in E5:
         rows = [{"query": f"{name} {i}", "positive": f"yes {i}", "negative": f"no {i}"} for i in range(3)]
@@ -82,7 +85,7 @@ def write_other_languages(folder: Path) -> None:
     ]
     for name in ("val", "test_dev"):
         write_lines(folder / "xcopa" / f"{name}.tr.jsonl", ends)
-    for language in ("eng_Latn", "tur_Latn"):
+    for language in ("eng_Latn", "tur_Latn", "hin_Deva"):
         (folder / "sib200" / language).mkdir(parents=True)
         for split in ("train", "dev", "test"):
             rows = [f"{i}\t{('sports', 'travel')[i % 2]}\t{language} {split} {i}" for i in range(12)]

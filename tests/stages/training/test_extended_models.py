@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from descant.adapters import AnyMethod
 from descant.artifacts.models import FolderModel
 from descant.core.errors import IntegrityError
-from descant.models.causal import CausalSpec, load_causal
+from descant.models.causal import CausalModel, CausalSpec, load_causal
 from descant.models.folders import ADAPTER, read_trained
 from descant.models.new_rows import ROWS, NewRows, read_new_rows, token_matrices
 from descant.models.tiny import tiny_model, tiny_tokenizer
@@ -68,11 +68,16 @@ def start_folder(folder: Path, spec: CausalSpec) -> Path:
 
 def sequences(path: Path, spec: CausalSpec, start: Path) -> Path:
     """Eight sequences of two texts each, in the tokens of ``start``."""
-    causal = load_causal(spec, folder=start)
-    ids = [*causal.encode_text(TEXT), causal.eos_id]
+    ids = tokens(load_causal(spec, folder=start))
     row = {"corpus": LANGUAGE, "ids": ids * 2, "lengths": [len(ids)] * 2}
     pq.write_table(pa.Table.from_pylist([row | {"id": str(i)} for i in range(8)], schema=SEQUENCES), path)
     return path
+
+
+def tokens(causal: CausalModel) -> list[int]:
+    """The text, with the padding token where no padding is: it is learned as any other."""
+    ids = causal.encode_text(TEXT)
+    return [*ids[:4], causal.pad_id, *ids[4:], causal.eos_id]
 
 
 def trained(folder: Path, *, tied: bool, method: str, zero: int = 0, spare: int = 0) -> tuple[Path, float]:
@@ -128,7 +133,7 @@ def test_live_loaded_merged_and_exported_models_give_the_same_logits(
     folder, live = trained(tmp_path, tied=tied, method=method, zero=zero)
     causal: Any = load_trained(folder)
     assert causal.tokenizer.tokenize(TEXT).count("evler") == 2
-    ids = [*causal.encode_text(TEXT), causal.eos_id]
+    ids = tokens(causal)
     expected = logits(causal.model, ids)
     assert bits(expected, ids) == pytest.approx(live, rel=1e-5)
     base = causal.model.get_base_model() if hasattr(causal.model, "get_base_model") else causal.model
@@ -148,7 +153,7 @@ def test_rows_that_no_token_had_are_used_first(tmp_path: Path) -> None:
     )
     size = len(tiny_tokenizer("llama")) + len(WORDS)
     assert causal.model.get_base_model().get_input_embeddings().weight.shape[0] == size
-    ids = [*causal.encode_text(TEXT), causal.eos_id]
+    ids = tokens(causal)
     assert bits(logits(causal.model, ids), ids) == pytest.approx(live, rel=1e-5)
 
 
