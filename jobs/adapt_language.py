@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from descant.core.spec import Spec
 from descant.models.causal import CausalSpec
+from descant.models.generate import Decoding
 from descant.run.job import Job, Results
 from descant.stages.adaptation import CORPORA, Adaptation, Corpus, Vocabulary
 from descant.stages.base import Step
@@ -27,6 +28,7 @@ from descant.stages.prepare_task import PrepareTask
 from descant.stages.train_text import START
 from descant.stages.training.settings import TextTrainSettings
 from descant.tasks import AnyTask
+from descant.tasks.translation import Translation
 from descant.vocab.initialise import AnyInitialiser
 
 BASE, SAME_TEXT, EXTENDED = "base", "trained on the same text", "extended and trained"
@@ -50,6 +52,27 @@ class Scored(Spec):
     """At most this many rows of its test split, drawn by the seed."""
     measures: tuple[TaskMeasure, ...] = ("accuracy",)
     """What is computed over them."""
+    max_tokens: int | None = Field(None, ge=8)
+    """Longest prompt with its answer; that of the training if left out."""
+    decode: Decoding | None = None
+    """How answers are generated, where the task is scored by generation."""
+
+    def steps(self, name: str, model: CausalSpec, inputs: Mapping[str, Step], seed: int) -> dict[str, Step]:
+        """The evaluation of the system called ``name``, by its role in the report."""
+        prepare = PrepareTask(task=self.task, validation_rows=0, test_rows=self.rows, seed=seed)
+        stage = EvaluateTask(
+            model=model
+            if self.max_tokens is None
+            else model.model_copy(update={"max_tokens": self.max_tokens}),
+            split="test",
+            measures=self.measures,
+            decoding=self.decode,
+            pieces=self.task.pieces if isinstance(self.task, Translation) else None,
+            seed=seed,
+        )
+        data = Step(f"prepare {self.task.name}", prepare)
+        scored = Step(f"score {self.task.name}, {name}", stage, {"data": data, **inputs})
+        return {f"{name} | task: {self.task.name}": scored}
 
 
 class AdaptLanguage(Job):
@@ -152,13 +175,8 @@ class AdaptLanguage(Job):
         found[f"{name} | written"] = Step(
             f"continue texts, {name}", writing, {"texts": way.texts("language"), **model}
         )
-        for scored in self.on:
-            prepare = PrepareTask(task=scored.task, validation_rows=0, test_rows=scored.rows, seed=self.seed)
-            stage = EvaluateTask(model=self.model, split="test", measures=scored.measures, seed=self.seed)
-            data = Step(f"prepare {scored.task.name}", prepare)
-            found[f"{name} | task: {scored.task.name}"] = Step(
-                f"score {scored.task.name}, {name}", stage, {"data": data, **model}
-            )
+        for task in self.on:
+            found |= task.steps(name, self.model, model, self.seed)
         return found
 
     def _initialiser(
