@@ -11,10 +11,10 @@ from descant.evaluators.statistics import p_text
 from descant.evaluators.study import Study, from_json
 from descant.evaluators.study_statistics import BASE, task_result
 from descant.stages.label_placement import Box, place_labels
-from descant.stages.report_content import signed
+from descant.stages.report_content import signed, size_text
 from descant.stages.report_plots import Scale
 from descant.stages.study_report import write_study_report
-from descant.stages.study_report_content import StudyContent, Tuning, size_text
+from descant.stages.study_report_content import StudyContent, Tuning
 from descant.stages.study_report_page import study_html
 from descant.stages.study_report_plots import log_ticks, shortened, trade_offs
 from descant.stages.study_report_table import direction_text, study_markdown, study_terminal_table

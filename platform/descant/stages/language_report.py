@@ -23,7 +23,7 @@ from descant.stages.language_report_content import (
 from descant.stages.language_report_page import language_page
 from descant.stages.language_report_table import language_markdown
 from descant.stages.report import REPORT
-from descant.stages.report_content import Fact
+from descant.stages.report_content import Fact, size_text
 from descant.stages.train import STEPS
 
 NUM_SAMPLES = 3
@@ -33,7 +33,6 @@ _TRAINING = {
     "steps": "optimiser steps",
     "training_seconds": "training seconds",
     "tokens_per_second": "tokens per second, training",
-    "peak_memory_bytes": "peak memory, bytes",
 }
 _WRITING = {
     "bytes_per_second": "bytes per second, writing",
@@ -112,6 +111,7 @@ def _system(name: str, inputs: Mapping[str, Artifact]) -> System:
         settings = trained.manifest.spec["settings"]
         facts |= {"method": settings["method"]["kind"], "learning rate": settings["learning_rate"]}
         facts |= {shown: trained.manifest.facts[one] for one, shown in _TRAINING.items()}
+        facts["peak memory"] = size_text(trained.manifest.facts["peak_memory_bytes"])
         steps = trained.manifest.facts["steps"]
         curve = _curve(trained)
     if written is not None:

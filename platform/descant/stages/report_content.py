@@ -150,3 +150,12 @@ def shown(value: Fact) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
     return value if isinstance(value, str) else ", ".join(value)
+
+
+def size_text(size: float) -> str:
+    """Bytes for people: ``9.4 MB``, powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError("unreachable")

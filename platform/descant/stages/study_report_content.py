@@ -8,7 +8,7 @@ from descant.evaluators.setting_importance import SettingImportance, setting_imp
 from descant.evaluators.statistics import ALPHA, NUM_RESAMPLES, p_text
 from descant.evaluators.study import Entry, FinalRun, Setting, Study, StudyTask, Trial
 from descant.evaluators.study_statistics import BASE, Failure, MethodResult, TaskResult, task_result
-from descant.stages.report_content import shown, signed
+from descant.stages.report_content import shown, signed, size_text
 
 
 @dataclass(frozen=True)
@@ -223,15 +223,6 @@ def quality_text(row: MethodResult) -> str:
         "" if row.cost.num_reached == row.num_seeds else f" ({row.cost.num_reached} of {row.num_seeds} seeds)"
     )
     return f"{seconds_text(row.cost.seconds_to_quality)}{some}"
-
-
-def size_text(size: float) -> str:
-    """Bytes for people: ``9.4 MB``, powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5 or unit == "GB":
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1000
-    raise AssertionError("unreachable")
 
 
 def seconds_text(seconds: float) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 from descant.evaluators.study import Trial
 from descant.evaluators.study_statistics import BASE, MethodResult, TaskResult, pareto_front
 from descant.stages.label_placement import Box, place_labels
+from descant.stages.report_content import size_text
 from descant.stages.report_plots import Scale, loss_line, scale_around, smoothed
-from descant.stages.study_report_content import StudyContent, Tuning, size_text
+from descant.stages.study_report_content import StudyContent, Tuning
 
 WIDTH, HEIGHT = 360, 300
 FRAME = Box(44, 8, 352, 262)

@@ -7,7 +7,7 @@ from descant.evaluators.statistics import p_text
 from descant.evaluators.study import Study
 from descant.evaluators.study_statistics import BASE, MethodResult, TaskResult
 from descant.stages import study_report_content as texts
-from descant.stages.report_content import MINUS, shown, signed
+from descant.stages.report_content import MINUS, shown, signed, size_text
 from descant.stages.report_table import escaped, markdown_table
 from descant.stages.study_report_content import StudyContent
 
@@ -85,7 +85,7 @@ def study_terminal_table(study: Study) -> "Table":
                 Text(texts.interval_text(row)),
                 standing,
                 f"{cost.trainable_parameters:,}" if cost else "",
-                texts.size_text(cost.peak_memory_bytes) if cost else "",
+                size_text(cost.peak_memory_bytes) if cost else "",
                 f"{cost.tokens_per_second:,.0f}" if cost else "",
             )
         for failure in result.failures:

@@ -3,19 +3,19 @@
 Legend: n new tokens, v rows of the base's matrix, d size of an embedding.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import torch
-from torch import Tensor
 
 from descant.core.errors import NumericsError
 from descant.core.spec import Spec
 from descant.vocab.words import Family, description, family_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedTokenizerFast
 
 
@@ -65,8 +65,8 @@ class Initialiser(Spec, ABC):
 
 
 def new_tokens(
-    base: "PreTrainedTokenizerFast",
-    extended: "PreTrainedTokenizerFast",
+    base: PreTrainedTokenizerFast,
+    extended: PreTrainedTokenizerFast,
     *,
     frequencies: Mapping[int, float] | None = None,
     texts: Sequence[Sequence[int]] = (),
@@ -91,7 +91,7 @@ def new_tokens(
     )
 
 
-def _parts(base: "PreTrainedTokenizerFast", piece: str, family: Family, *, is_added: bool) -> tuple[int, ...]:
+def _parts(base: PreTrainedTokenizerFast, piece: str, family: Family, *, is_added: bool) -> tuple[int, ...]:
     backend = base.backend_tokenizer
     if is_added:  # written as text, not as a piece
         ids = backend.encode(piece, add_special_tokens=False).ids
@@ -122,6 +122,8 @@ def weighted_rows(
     old_vd: Tensor, parts: Sequence[Sequence[int]], weights: Sequence[Sequence[float]]
 ) -> Tensor:
     """float32 [n, d]: the mean of each token's parts under its weights, which need not sum to 1."""
+    import torch
+
     owners = torch.tensor([n for n, row in enumerate(parts) for _ in row])
     flat = torch.tensor([one for row in parts for one in row])
     weight = torch.tensor([one for row in weights for one in row], dtype=torch.float64)

@@ -5,15 +5,18 @@ the language: positive pointwise mutual information of neighbours, factored (Lev
 paper takes fastText. Legend: t tokens that occur, k size of the auxiliary space, s shared tokens, n new tokens.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
 from pydantic import Field
-from torch import Tensor
 
 from descant.core.seeds import seed_for
 from descant.vocab.initialise.base import Initialiser, NewTokens, weighted_rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ROWS_AT_ONCE = 256
 
@@ -57,6 +60,8 @@ def auxiliary_space(
     texts: Sequence[Sequence[int]], tokens: Sequence[int], *, dim: int, window: int, seed: int
 ) -> Tensor:
     """float32 [t, k], rows of unit length: ``tokens`` by what stands around them in ``texts``."""
+    import torch
+
     size, gap = len(tokens), [-1] * window  # so that neighbours are never of two texts
     number = {token: i for i, token in enumerate(tokens)}
     row = torch.tensor([number.get(token, -1) for text in texts for token in (*text, *gap)])
@@ -90,6 +95,8 @@ def auxiliary_space(
 
 def sparsemax(scores: Tensor) -> Tensor:
     """float32, shaped as ``scores``: the nearest point of the simplex, row by row (arXiv:1602.02068, algorithm 1)."""
+    import torch
+
     ordered = scores.sort(dim=1, descending=True).values
     sums = ordered.cumsum(1) - 1
     place = torch.arange(1, scores.shape[1] + 1)

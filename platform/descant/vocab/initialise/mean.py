@@ -1,11 +1,15 @@
 """The mean of a token's parts (arXiv:2406.14670, section 3.2), and the same with frequent parts counting less."""
 
-from typing import Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
-from torch import Tensor
 
 from descant.vocab.initialise.base import Initialiser, NewTokens, weighted_rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Mean(Initialiser):

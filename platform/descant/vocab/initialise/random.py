@@ -1,13 +1,17 @@
 """Rows that know nothing of their token: what others are held against."""
 
-from typing import Literal
+from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING, Literal
+
 from pydantic import Field
-from torch import Tensor
 
 from descant.core.seeds import seed_for
 from descant.vocab.initialise.base import Initialiser, NewTokens
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class Random(Initialiser):
@@ -20,6 +24,8 @@ class Random(Initialiser):
 
     def rows(self, old_vd: Tensor, new: NewTokens, *, seed: int) -> Tensor:
         """Independent of the base."""
+        import torch
+
         return self.std * torch.randn(len(new.ids), old_vd.shape[1], generator=_generator(seed, self.kind))
 
 
@@ -31,6 +37,8 @@ class Normal(Initialiser):
 
     def rows(self, old_vd: Tensor, new: NewTokens, *, seed: int) -> Tensor:
         """Where the base's rows lie, but nowhere in particular."""
+        import torch
+
         mean_d, std_d = old_vd.double().mean(0).float(), old_vd.double().std(0).float()
         return mean_d + std_d * torch.randn(len(new.ids), len(mean_d), generator=_generator(seed, self.kind))
 
@@ -43,9 +51,13 @@ class RandomRow(Initialiser):
 
     def rows(self, old_vd: Tensor, new: NewTokens, *, seed: int) -> Tensor:
         """A row that is some token's."""
+        import torch
+
         drawn = torch.randint(len(old_vd), (len(new.ids),), generator=_generator(seed, self.kind))
         return old_vd[drawn]
 
 
 def _generator(seed: int, kind: str) -> torch.Generator:
+    import torch
+
     return torch.Generator().manual_seed(seed_for(seed, "new rows", kind))
