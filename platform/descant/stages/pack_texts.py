@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
@@ -146,14 +145,11 @@ class _Corpus:
     def __init__(self, name: str, artifact: Artifact) -> None:
         self.name = name
         self._paths = [artifact.path(part) for part in artifact.names("tokens-")]
-        tables = []
-        for path in self._paths:
-            table = pq.read_table(path)
-            sizes = pc.subtract(pc.list_value_length(table.column("ids")), 1)
-            tables.append(table.drop_columns(["ids"]).append_column("tokens", sizes))
+        names = ["id", "split", "bytes", "tokens"]
+        tables = [pq.read_table(path, columns=names) for path in self._paths]
         self._sizes = [len(table) for table in tables]
         whole = pa.concat_tables(tables)
-        self.columns = {one: whole.column(one).to_numpy(zero_copy_only=False) for one in whole.column_names}
+        self.columns = {name: whole.column(name).to_numpy(zero_copy_only=False) for name in names}
         """``id``, ``split``, ``bytes`` and ``tokens`` of each document."""
 
     def places(self, split: str) -> np.ndarray:

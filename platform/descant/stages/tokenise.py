@@ -19,10 +19,12 @@ DOCUMENTS = pa.schema(
         ("id", pa.string()),
         ("split", pa.string()),
         ("bytes", pa.int32()),
+        ("tokens", pa.int32()),
         ("ids", pa.list_(pa.int32())),
     ]
 )
-"""A document: ``ids`` from the start token to the end-of-text token, ``bytes`` of its text in UTF-8."""
+"""A document: ``bytes`` of its text in UTF-8, ``tokens`` that are predicted, ``ids`` from the start token to the
+end-of-text token."""
 
 
 class Tokenise(Stage):
@@ -78,7 +80,8 @@ class _TokeniseWork:
         encoded = self.tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         ids = [[self.start, *one.ids, self.end] for one in encoded]
         sizes = [len(text.encode()) for text in texts]
-        columns = [documents.column("id"), documents.column("split"), sizes, ids]
+        tokens = [len(one) - 1 for one in ids]
+        columns = [documents.column("id"), documents.column("split"), sizes, tokens, ids]
         table = pa.table(dict(zip(DOCUMENTS.names, columns, strict=True)), schema=DOCUMENTS)
         publish(
             self.target,
@@ -86,6 +89,6 @@ class _TokeniseWork:
             lambda path: write_table(table, path),
             rows=len(texts),
             suffix=".parquet",
-            facts={"tokens": sum(len(one) - 1 for one in ids)},
+            facts={"tokens": sum(tokens)},
         )
         return len(texts)
