@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from descant.core.spec import Spec
 from descant.models.causal import CausalSpec
 from descant.models.generate import Decoding
-from descant.run.job import Job, Results
+from descant.run.job import Job, RegisterModel, Results
 from descant.stages.adaptation import CORPORA, Adaptation, Corpus, Vocabulary
 from descant.stages.base import Step
 from descant.stages.continue_texts import ContinueTexts
@@ -110,6 +110,8 @@ class AdaptLanguage(Job):
     """Held-out texts that every system continues."""
     sample_tokens: int = Field(64, ge=1)
     """Tokens of a continuation."""
+    register_as: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")
+    """Name in the model registry; not registered if left out."""
 
     @model_validator(mode="after")
     def _compares_what_is_there(self) -> "AdaptLanguage":
@@ -145,6 +147,14 @@ class AdaptLanguage(Job):
         stage = LanguageReport.model_validate(report.manifest.spec)
         table = terminal_systems(content_of(stage, results.inputs_of("report")))
         return [table, f"\nreport      {report.path('report') / 'report.html'}"]
+
+    def registration(self) -> RegisterModel | None:
+        """The adapted model, judged by bits per byte of the language against the base."""
+        if self.register_as is None:
+            return None
+        adapted = SAME_TEXT if self.vocabulary is None else EXTENDED
+        names = (f"{adapted} | trained", f"{adapted} | language", f"{BASE} | language")
+        return RegisterModel(self.register_as, *names, "bits_per_byte")
 
     def _adaptation(self, vocabulary: Vocabulary | None) -> Adaptation:
         corpora = dict(zip(CORPORA, (self.language, self.base_language), strict=True))

@@ -8,10 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from descant.artifacts.store import Artifact, Store
+from descant.models.causal import CausalModel
 from descant.models.trained import load_trained
+from descant.run.registry import list_versions, load
 
 pytestmark = pytest.mark.ray
 
@@ -94,7 +97,24 @@ def test_adapted_model_is_exported_for_transformers_alone(
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     ours = load_trained(trained.path("model"))
-    assert model.get_input_embeddings().num_embeddings == len(tokenizer) == len(ours.tokenizer)  # type: ignore[union-attr]
+    assert isinstance(ours, CausalModel)
+    assert model.get_input_embeddings().num_embeddings == len(tokenizer) == len(ours.tokenizer)
+
+
+def test_better_model_is_registered_and_loads_from_the_registry(finished: tuple[Store, str]) -> None:
+    store, output = finished
+    assert "models:/turkish-tiny/1" in output
+    (version,) = list_versions(store)
+    assert version.aliases == ("champion",)
+    trained = labelled(store, "train, extended and trained").path("model")
+    ours, theirs = load_trained(trained), load("models:/turkish-tiny@champion", store)
+    text = "Topluluğunuza destek verin"
+    assert isinstance(ours, CausalModel)
+    ids = ours.encode_text(text)
+    assert theirs.encode_text(text) == ids
+    with torch.no_grad():
+        logits = [model.model(torch.tensor([ids])).logits for model in (ours, theirs)]
+    assert torch.equal(*logits)
 
 
 def test_second_run_computes_nothing(finished: tuple[Store, str]) -> None:

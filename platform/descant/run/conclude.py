@@ -9,6 +9,8 @@ from descant.run.plan import Plan
 from descant.run.registry import register
 from descant.run.runs import JobRun
 from descant.stages.evaluate import evaluation_of
+from descant.stages.evaluate_task import scores_by_id
+from descant.stages.score_text import ScoreText
 
 STAGE, VERSION = "register", 1
 
@@ -30,12 +32,13 @@ def register_result(recipe: Recipe, results: Results, plan: Plan, tracked: JobRu
         return
     model, system = results.artifacts[wanted.trained], results.artifacts[wanted.system]
     baseline = results.artifacts[wanted.baseline]
+    is_text = system.manifest.stage == ScoreText.name
     version = register(
         tracked,
-        model.path("retriever"),
+        model.path("model" if is_text else "retriever"),
         wanted.name,
         lineage=_lineage(recipe, system, store),
-        evidence=_evidence(wanted, system, baseline),
+        evidence=(_text_evidence if is_text else _evidence)(wanted, system, baseline),
         paired_test=paired_test,
         force=force,
     )
@@ -57,10 +60,12 @@ def _address(wanted: RegisterModel, plan: Plan) -> tuple[str, dict[str, str], di
 
 
 def _lineage(recipe: Recipe, system: Artifact, store: Store) -> dict[str, str]:
-    """What the retriever's folder does not know about itself."""
-    address, split = system.manifest.inputs["data"], system.manifest.spec["split"]
+    """What the model's folder does not know about itself."""
+    is_text = system.manifest.stage == ScoreText.name
+    address, split = system.manifest.inputs["texts" if is_text else "data"], system.manifest.spec["split"]
     data = store.find(*address.split("/"))
     assert data is not None
+    judged = {} if is_text else {"qrels_sha256": data.part(f"judgements-{split}").sha256}
     return {
         "recipe": str(recipe.path),
         "recipe_sha256": recipe.digest,
@@ -68,9 +73,9 @@ def _lineage(recipe: Recipe, system: Artifact, store: Store) -> dict[str, str]:
         "seed": str(recipe.job.seed),
         "data": address,
         "data_digest": data.manifest.digest,
-        "qrels_sha256": data.part(f"judgements-{split}").sha256,
         "evaluation": system.address,
         "split": split,
+        **judged,
     }
 
 
@@ -83,4 +88,17 @@ def _evidence(wanted: RegisterModel, system: Artifact, baseline: Artifact) -> Ev
         scores=dict(zip(mine.query_ids, map(float, mine.scores[wanted.measure]), strict=True)),
         base_scores=dict(zip(base.query_ids, map(float, base.scores[wanted.measure]), strict=True)),
         intervals={name: (facts[name], facts[f"{name}_low"], facts[f"{name}_high"]) for name in mine.scores},
+    )
+
+
+def _text_evidence(wanted: RegisterModel, system: Artifact, baseline: Artifact) -> Evidence:
+    """Of held-out texts, each by itself; fewer bits are better."""
+    facts, name = system.manifest.facts, wanted.measure
+    return Evidence(
+        task=system.manifest.inputs["texts"],
+        measure=name,
+        scores=scores_by_id(system, name),
+        base_scores=scores_by_id(baseline, name),
+        intervals={name: (facts[name], facts[f"{name}_low"], facts[f"{name}_high"])},
+        higher_is_better=False,
     )
