@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from descant.adapters import AnyMethod
 from descant.artifacts.models import FolderModel
-from descant.core.errors import IntegrityError
+from descant.core.errors import IntegrityError, Interrupted
 from descant.models.causal import CausalModel, CausalSpec, load_causal
 from descant.models.folders import ADAPTER, read_trained
 from descant.models.new_rows import ROWS, NewRows, read_new_rows, token_matrices
@@ -23,8 +23,10 @@ from descant.models.tiny import tiny_model, tiny_tokenizer
 from descant.models.trained import load_trained, save_trained
 from descant.run.export import export
 from descant.stages.pack_texts import LANGUAGE, SEQUENCES
+from descant.stages.training.loop import STOP
 from descant.stages.training.plain_text import TextTraining
 from descant.stages.training.settings import TextTrainSettings, TrainCompute
+from descant.stages.training.step_log import StepReport
 from descant.stages.training.train import run_training
 from descant.vocab.extend import add_tokens
 from descant.vocab.words import description
@@ -80,34 +82,42 @@ def tokens(causal: CausalModel) -> list[int]:
     return [*ids[:4], causal.pad_id, *ids[4:], causal.eos_id]
 
 
-def trained(folder: Path, *, tied: bool, method: str, zero: int = 0, spare: int = 0) -> tuple[Path, float]:
-    """The folder of a model that was trained, and the bits of its validation text as the training saw them."""
+def training(
+    folder: Path, *, tied: bool, method: str, zero: int = 0, spare: int = 0, **settings: Any
+) -> TextTraining:
+    """Four steps on eight sequences."""
     spec = CausalSpec(model=base_folder(folder / "base", tied=tied, spare=spare), max_tokens=128)
     start = start_folder(folder, spec)
     data = sequences(folder / "rows.parquet", spec, start)
-    settings = {
+    values = {
         "method": METHODS[method],
         "learning_rate": 1e-2,
         "global_batch": 4,
         "num_train_epochs": 2,
         "validate_every": 100,
     }
-    training = TextTraining(
+    return TextTraining(
         rows=data,
         validation=data,
         validation_bytes={LANGUAGE: 16 * len(TEXT.encode())},
         causal=spec,
         start=start,
-        settings=TextTrainSettings.model_validate(settings),
+        settings=TextTrainSettings.model_validate(values | settings),
         compute=TrainCompute(workers=0, zero=zero),
         folder=folder / "training",
     )
-    run_training(training, lambda step: None)
-    new = read_new_rows(start, read_trained(start, "causal"))
-    rows: Any = load_file(folder / "training" / ROWS)
+
+
+def trained(folder: Path, **values: Any) -> tuple[Path, float]:
+    """The folder of a model that was trained, and the bits of its validation text as the training saw them."""
+    task = training(folder, **values)
+    run_training(task, lambda step: None)
+    assert task.start is not None
+    new = read_new_rows(task.start, read_trained(task.start, "causal"))
     assert new is not None
-    save_trained(folder / "model", spec, adapter=folder / "training" / ADAPTER, new=replace(new, rows=rows))
-    last = json.loads((folder / "training" / "steps.jsonl").read_text().splitlines()[-1])
+    rows: Any = load_file(task.folder / ROWS)
+    save_trained(folder / "model", task.causal, adapter=task.folder / ADAPTER, new=replace(new, rows=rows))
+    last = json.loads((task.folder / "steps.jsonl").read_text().splitlines()[-1])
     return folder / "model", last["validation"][f"bits_per_byte_{LANGUAGE}"]
 
 
@@ -144,6 +154,26 @@ def test_live_loaded_merged_and_exported_models_give_the_same_logits(
     assert AutoTokenizer.from_pretrained(written)(TEXT).input_ids == causal.encode_text(TEXT)
     assert torch.allclose(logits(plain, ids), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
     assert ("output" not in token_matrices(plain)) == tied
+
+
+@pytest.mark.parametrize("method", ["full", "svft"])
+def test_stopped_training_goes_on_to_the_same_model_to_the_last_bit(tmp_path: Path, method: str) -> None:
+    values: dict[str, Any] = {"tied": True, "method": method, "embeddings_first": 0.75, "save_steps": 1}
+    whole, broken = (training(tmp_path / name, **values) for name in ("whole", "broken"))
+    run_training(whole, lambda step: None)
+
+    def stop(figures: StepReport) -> None:
+        if figures.step == 2:
+            (broken.folder / STOP).touch()
+
+    with pytest.raises(Interrupted):
+        run_training(broken, stop)
+    assert not (broken.folder / ROWS).exists()
+    run_training(broken, lambda step: None)
+    for name in (ROWS, f"{ADAPTER}/{'model' if method == 'full' else 'adapter_model'}.safetensors"):
+        expected, found = (load_file(one.folder / name) for one in (whole, broken))
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
 def test_rows_that_no_token_had_are_used_first(tmp_path: Path) -> None:
