@@ -111,10 +111,11 @@ def training(
 def trained(folder: Path, **values: Any) -> tuple[Path, float]:
     """The folder of a model that was trained, and the bits of its validation text as the training saw them."""
     task = training(folder, **values)
-    run_training(task, lambda step: None)
+    outcome = run_training(task, lambda step: None)
     assert task.start is not None
     new = read_new_rows(task.start, read_trained(task.start, "causal"))
     assert new is not None
+    assert outcome.head_parameters == sum(one.numel() for one in new.rows.values())
     rows: Any = load_file(task.folder / ROWS)
     save_trained(folder / "model", task.causal, adapter=task.folder / ADAPTER, new=replace(new, rows=rows))
     last = json.loads((task.folder / "steps.jsonl").read_text().splitlines()[-1])

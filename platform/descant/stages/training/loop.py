@@ -75,7 +75,7 @@ def train(training: Training, report: Callable[[StepReport], None]) -> Outcome:
         resumed_at=resumed_at,
         skipped=skipped,
         trainable_parameters=trainer.trainable_parameters,
-        head_parameters=trainer.objective.head_parameters,
+        head_parameters=trainer.head_parameters,
         peak_memory_bytes=largest(memory.num_bytes),
         peak_memory_kind=memory.kind,
     )
@@ -93,7 +93,8 @@ class Trainer:
         self.num_steps = self.objective.num_steps
         module = self.objective.module
         trainable = {n: p for n, p in module.named_parameters() if p.requires_grad}
-        self.trainable_parameters = sum(p.numel() for p in trainable.values())
+        self.trainable_parameters = sum(p.numel() for p in trainable.values())  # before weights are sharded
+        self.head_parameters = self.objective.head_parameters
         self._start = tensor_digests(trainable) if is_first() else {}
         self.watch = FiniteWatch(module)
         self.engine = build_engine(self.objective, settings, training.compute)
