@@ -31,7 +31,7 @@ from tests.faults.command import assert_refused, descant, output, start
 from tests.faults.tiny_job import RECIPE, passage, write_data, write_job
 from tests.pipeline import made
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 class Canary:

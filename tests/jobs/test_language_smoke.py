@@ -16,7 +16,7 @@ from descant.models.causal import CausalModel
 from descant.models.trained import load_trained
 from descant.run.registry import list_versions, load
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 RECIPE = "jobs/recipes/adapt_language/smoke.yaml"

@@ -15,7 +15,7 @@ from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.compute_bases import BASES, basis_files, reading_bases
 from descant.stages.evaluate_task import MODEL, ScoreCompute
 from descant.stages.generation import generation_counts, generation_facts
-from descant.stages.map_parts import map_parts
+from descant.stages.map_parts import map_model_parts
 from descant.stages.score_text import held_out_texts
 from descant.stages.text_scores import Texts
 
@@ -51,7 +51,7 @@ class ContinueTexts(Stage):
         texts = context.inputs["texts"]
         paths = tuple(texts.path(name) for name in texts.names("texts-"))
         read = partial(held_out_texts, paths, split="validation", max_bytes=1 << 62, seed=self.seed)
-        map_parts(context, _Work(context, self, read), {ROWS: self.num_texts}, unit="texts")
+        map_model_parts(context, _Work(context, self, read), {ROWS: self.num_texts}, unit="texts")
         return Outcome([ROWS], generation_facts([context.draft.published(ROWS).facts]))
 
 

@@ -111,6 +111,18 @@ def map_light_parts(
         context.progress(rows, rows, unit, "1/1 parts")
 
 
+def map_model_parts(
+    context: StageContext, build: Callable[[], PartWorker], sizes: Mapping[str, int], *, unit: str
+) -> None:
+    """As ``map_parts``, for work that loads a model: a single part is made here unless it needs a GPU.
+
+    An actor would import and load for longer than a small model reads a few texts, on one of the cores.
+    """
+    compute = context.compute
+    assert isinstance(compute, MapCompute)
+    (map_parts if compute.gpus else map_light_parts)(context, build, sizes, unit=unit)
+
+
 def _mapped(
     build: Callable[[], PartWorker], names: list[str], compute: MapCompute
 ) -> Iterable[dict[str, Any]]:

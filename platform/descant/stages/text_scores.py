@@ -13,7 +13,7 @@ from descant.models.causal import CausalSpec
 from descant.stages.base import Outcome, StageContext
 from descant.stages.compute_bases import BASES, basis_files, reading_bases
 from descant.stages.evaluate_task import MODEL, ScoreCompute
-from descant.stages.map_parts import map_parts
+from descant.stages.map_parts import map_model_parts
 
 TEXTS_PER_PART = 64
 _COLUMNS = pa.schema(
@@ -40,7 +40,7 @@ def text_scores(context: StageContext, model: CausalSpec, texts: Texts, *, strid
         f"rows-{number:05d}": min(TEXTS_PER_PART, total - start)
         for number, start in enumerate(range(0, total, TEXTS_PER_PART))
     }
-    map_parts(context, _Work(context, model, texts, stride), sizes, unit="texts")
+    map_model_parts(context, _Work(context, model, texts, stride), sizes, unit="texts")
     paths = [context.folder / context.draft.published(name).path for name in sizes]
     columns = pa.concat_tables([read_table(path) for path in paths]).to_pydict()
     value, (low, high) = bits_per_byte_score(columns["nll"], columns["bytes"], seed=seed)
