@@ -16,9 +16,10 @@ from descant.core.spec import Spec
 from descant.models.causal import CausalSpec
 from descant.models.generate import Decoding
 from descant.run.job import Job, RegisterModel, Results
-from descant.stages.adaptation import CORPORA, Adaptation, Corpus, Vocabulary
+from descant.stages.adaptation import Adaptation, Corpus, Vocabulary
 from descant.stages.base import Step
 from descant.stages.continue_texts import ContinueTexts
+from descant.stages.corpora import CORPORA
 from descant.stages.evaluate_task import EvaluateTask, TaskMeasure
 from descant.stages.initialise_embeddings import MODEL
 from descant.stages.language_report import LanguageReport, content_of

@@ -17,8 +17,9 @@ from descant.models.causal import CausalSpec
 from descant.run.compare.cells import DATA, FORGETTING, SCORE, TRAINED, Phase, slug
 from descant.run.compare.comparison import Comparison
 from descant.run.compare.space import Axis, Setting
-from descant.stages.adaptation import CORPORA, Adaptation, Corpus, CorpusName, Vocabulary
+from descant.stages.adaptation import Adaptation, Corpus, Vocabulary
 from descant.stages.base import Step
+from descant.stages.corpora import CORPORA, CorpusName
 from descant.stages.pack_texts import TextBudget
 from descant.stages.training.settings import Schedule, TextTrainSettings
 

@@ -1,9 +1,6 @@
 """The smoke adaptation as a user runs it: figures before training, a report that says what was measured, resume."""
 
-import os
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,22 +8,16 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from descant.artifacts.store import Artifact, Store
+from descant.artifacts.store import Store
 from descant.models.causal import CausalModel
 from descant.models.trained import load_trained
 from descant.run.registry import list_versions, load
+from tests.jobs.command import descant, labelled
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parents[2]
 RECIPE = "jobs/recipes/adapt_language/smoke.yaml"
 SYSTEMS = ("base", "trained on the same text", "extended and trained")
-
-
-def descant(store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PYTEST"))}
-    command = [sys.executable, "-m", "descant.cli", *arguments, "--store", str(store)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +26,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
     done = descant(store, "run", RECIPE, "--compute", "clusters/local")
     assert done.returncode == 0, done.stdout + done.stderr
     return Store(store), done.stdout
-
-
-def labelled(store: Store, label: str) -> Artifact:
-    return next(artifact for artifact in store.all() if artifact.manifest.label == label)
 
 
 def test_run_says_what_the_vocabulary_does_before_it_trains(finished: tuple[Store, str]) -> None:

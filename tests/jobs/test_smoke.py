@@ -1,32 +1,22 @@
 """The smoke recipe through the command line, twice; and what it leaves behind is what it says."""
 
-import os
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from descant.artifacts.store import Artifact, Store, verify
+from descant.artifacts.store import Store, verify
 from descant.artifacts.tables import read_table
 from descant.run.registry import list_versions, load
 from descant.stages.fetch import passages_of
 from descant.stages.vectors import read_vectors
+from tests.jobs.command import descant, labelled
 
 pytestmark = pytest.mark.ray
 
-ROOT = Path(__file__).parents[2]
 RECIPE = "jobs/recipes/finetune_retriever/smoke.yaml"
-
-
-def descant(store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does: no test setting reaches it but the store."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PYTEST"))}
-    command = [sys.executable, "-m", "descant.cli", *arguments, "--store", str(store)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +25,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
     done = descant(store, "run", RECIPE, "--compute", "clusters/local")
     assert done.returncode == 0, done.stdout + done.stderr
     return Store(store), done.stdout
-
-
-def labelled(store: Store, label: str) -> Artifact:
-    return next(artifact for artifact in store.all() if artifact.manifest.label == label)
 
 
 def test_run_prints_systems_intervals_report_and_how_to_open_mlflow(finished: tuple[Store, str]) -> None:

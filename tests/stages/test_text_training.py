@@ -19,9 +19,10 @@ from descant.models.new_rows import token_matrices
 from descant.run.profile import Profile
 from descant.stages.base import Step
 from descant.stages.continue_texts import ContinueTexts
+from descant.stages.corpora import BASE_LANGUAGE, LANGUAGE
+from descant.stages.corpora import bits_of as metric_of
 from descant.stages.initialise_embeddings import InitialiseEmbeddings
-from descant.stages.pack_texts import BASE as BASE_CORPUS
-from descant.stages.pack_texts import LANGUAGE, PackTexts, pieces
+from descant.stages.pack_texts import PackTexts, pieces
 from descant.stages.score_text import ScoreText
 from descant.stages.split_text import texts_of
 from descant.stages.tokenise import Tokenise
@@ -42,7 +43,7 @@ def steps(
     tokenizer = {"tokenizer": learned} if extended else {}
     tokens = {
         name: Step(f"tokenise {name}", Tokenise(model=BASE), {"texts": texts[role], **tokenizer})
-        for name, role in ((LANGUAGE, "texts"), (BASE_CORPUS, "base_texts"))
+        for name, role in ((LANGUAGE, "texts"), (BASE_LANGUAGE, "base_texts"))
     }
     values = {"max_tokens": 48, "budget": {"bytes": 4000}, "validation_bytes": 800, "seed": 1} | dict(pack)
     packed = Step("pack", PackTexts.model_validate(values), tokens)
@@ -116,12 +117,12 @@ def test_equal_bytes_are_equal_documents_whatever_the_tokenizer(folder: Path) ->
     values = {"pack": {"replay": 0.25}}
     base = run(folder, "pack", extended=False, **values)["pack"].manifest.facts["train"]
     extended = run(folder, "pack", **values)["pack"].manifest.facts["train"]
-    for corpus in (LANGUAGE, BASE_CORPUS):
+    for corpus in (LANGUAGE, BASE_LANGUAGE):
         assert base[corpus]["bytes"] == extended[corpus]["bytes"]
         assert base[corpus]["documents"] == extended[corpus]["documents"]
     assert extended[LANGUAGE]["tokens"] < 0.75 * base[LANGUAGE]["tokens"]
-    assert extended[BASE_CORPUS]["tokens"] == base[BASE_CORPUS]["tokens"]
-    share = base[BASE_CORPUS]["bytes"] / sum(corpus["bytes"] for corpus in base.values())
+    assert extended[BASE_LANGUAGE]["tokens"] == base[BASE_LANGUAGE]["tokens"]
+    share = base[BASE_LANGUAGE]["bytes"] / sum(corpus["bytes"] for corpus in base.values())
     assert abs(share - 0.25) < 0.03
 
 
@@ -196,9 +197,9 @@ def test_validation_is_the_bits_of_whole_documents_of_each_corpus(folder: Path) 
     causal = load_causal(CAUSAL, folder=results["train"].path("model"))
 
     figures = json.loads(results["train"].path("steps").read_text().splitlines()[-1])["validation"]
-    for name, label in ((LANGUAGE, "split language"), (BASE_CORPUS, "split english")):
+    for name, label in ((LANGUAGE, "split language"), (BASE_LANGUAGE, "split english")):
         texts = list(texts_of(results[label], ["validation"]))
-        assert figures[f"bits_per_byte_{name}"] == pytest.approx(bits_of(causal, texts), rel=1e-4)
+        assert figures[metric_of(name)] == pytest.approx(bits_of(causal, texts), rel=1e-4)
 
 
 def test_beside_an_adapter_only_the_new_rows_of_the_embeddings_change(folder: Path) -> None:

@@ -89,6 +89,12 @@ def write_new_rows(folder: Path, new: NewRows) -> dict[str, Any]:
     }
 
 
+def new_ids(settings: Mapping[str, Any]) -> range:
+    """The tokens that the base lacks, of a model whose settings name an extension."""
+    told = settings["extension"]
+    return range(told["first"], told["first"] + told["num_rows"])
+
+
 def read_new_rows(folder: Path, settings: Mapping[str, Any]) -> NewRows | None:
     """The extension of a model's folder, None where its settings name none.
 

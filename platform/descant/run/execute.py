@@ -53,6 +53,7 @@ def execute(
                 store.tidy(artifact)
                 tracked.cached(item.step.label, artifact.address)
                 display.cached(number, item.step.label, artifact)
+            display.finding(item.step.stage.finding(artifact.manifest.facts))
             done[item.step.fingerprint] = artifact
     return Results(store, {name: done[step.fingerprint] for name, step in plan.targets.items()})
 

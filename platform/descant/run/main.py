@@ -85,6 +85,7 @@ def _all_cached(plan: Plan, store: Store, display: Display) -> Results:
         assert item.artifact is not None
         store.tidy(item.artifact)
         display.cached(number, item.step.label, item.artifact)
+        display.finding(item.step.stage.finding(item.artifact.manifest.facts))
         artifacts[item.step.fingerprint] = item.artifact
     return Results(store, {name: artifacts[step.fingerprint] for name, step in plan.targets.items()})
 

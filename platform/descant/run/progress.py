@@ -28,6 +28,11 @@ class Display:
         """A step that was done before."""
         self._line(number, label, "done before", artifact.address, "green")
 
+    def finding(self, text: str) -> None:
+        """What the step above has found, where it has anything to say."""
+        if text:
+            self._console.print(f"{' ' * (2 * self._width + 4)}{text}", highlight=False, markup=False)
+
     @contextmanager
     def step(self, number: int, label: str) -> Iterator[Progress]:
         """Show one step while it runs."""

@@ -13,10 +13,11 @@ from descant.data.text_filters import TextFilters
 from descant.models.causal import CausalSpec
 from descant.stages.base import Step
 from descant.stages.compute_bases import BASES, ComputeBases
+from descant.stages.corpora import BASE_LANGUAGE, CORPORA, LANGUAGE, CorpusName
 from descant.stages.filter_text import FilterText
 from descant.stages.initialise_embeddings import MODEL, InitialiseEmbeddings
 from descant.stages.learn_vocabulary import TOKENIZER, LearnVocabulary, SideEffectLimits
-from descant.stages.pack_texts import BASE, LANGUAGE, PackTexts, TextBudget
+from descant.stages.pack_texts import PackTexts, TextBudget
 from descant.stages.score_text import ScoreText
 from descant.stages.split_text import HELD_OUT, SplitText
 from descant.stages.tokenise import Tokenise
@@ -25,9 +26,6 @@ from descant.stages.training.settings import TextTrainSettings
 from descant.vocab.extension import AnyExtension
 from descant.vocab.initialise import AnyInitialiser
 from descant.vocab.initialise.mean import Mean
-
-CorpusName = Literal["language", "base language"]
-CORPORA: tuple[CorpusName, ...] = ("language", "base language")
 
 
 class Corpus(Spec):
@@ -91,7 +89,7 @@ class Adaptation:
         stage = LearnVocabulary(
             model=self.model.model, extension=self.vocabulary.extension, limits=self.vocabulary.limits
         )
-        inputs = {"texts": self.texts("language"), "base_texts": self.texts("base language")}
+        inputs = {"texts": self.texts(LANGUAGE), "base_texts": self.texts(BASE_LANGUAGE)}
         return Step(f"learn {self.tokens}{self.place}", stage, inputs)
 
     def start(self, initialiser: AnyInitialiser | None = None) -> Mapping[str, Step]:
@@ -100,7 +98,7 @@ class Adaptation:
             return {}
         chosen = initialiser or self.vocabulary.initialiser
         stage = InitialiseEmbeddings(model=self.model, initialiser=chosen, seed=self.seed)
-        inputs = {TOKENIZER: self.learned(), "texts": self.texts("language")}
+        inputs = {TOKENIZER: self.learned(), "texts": self.texts(LANGUAGE)}
         return {START: Step(f"first rows of {self.tokens}{self.place} by {chosen.kind}", stage, inputs)}
 
     def packed(
@@ -108,14 +106,13 @@ class Adaptation:
     ) -> Step:
         """The text of a training; ``short`` for its label."""
         extended = {} if self.vocabulary is None else {TOKENIZER: self.learned()}
-        names: dict[str, CorpusName] = {LANGUAGE: "language", BASE: "base language"}
-        inputs = {
-            role: Step(
+        inputs: dict[str, Step] = {
+            which: Step(
                 f"tokenise {which}{self.place}, {self.tokens}",
                 Tokenise(model=self.model.model),
                 {"texts": self.texts(which), **extended},
             )
-            for role, which in names.items()
+            for which in CORPORA
         }
         stage = PackTexts(
             max_tokens=self.model.max_tokens,

@@ -74,6 +74,10 @@ class Stage(Spec):
         """Compute and publish the parts."""
         raise TypeError(f"{type(self).__name__} does not say how it runs")
 
+    def finding(self, facts: Mapping[str, Any]) -> str:
+        """What its result says that a reader has to know before the steps after it; mostly nothing."""
+        return ""
+
 
 @dataclass(frozen=True)
 class Step:

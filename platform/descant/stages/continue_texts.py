@@ -12,10 +12,10 @@ from descant.artifacts.tables import write_table
 from descant.core.spec import Compute
 from descant.models.causal import CausalSpec
 from descant.stages.base import Outcome, Stage, StageContext
-from descant.stages.compute_bases import BASES, basis_files, reading_bases
-from descant.stages.evaluate_task import MODEL, ScoreCompute
+from descant.stages.evaluate_task import ScoreCompute
 from descant.stages.generation import generation_counts, generation_facts
 from descant.stages.map_parts import map_model_parts
+from descant.stages.model_input import ModelInput
 from descant.stages.score_text import held_out_texts
 from descant.stages.text_scores import Texts
 
@@ -60,16 +60,10 @@ class _Work:
         compute = context.compute
         assert isinstance(compute, ScoreCompute)
         self.folder, self.stage, self.compute, self.read = context.folder, stage, compute, read
-        model = context.inputs.get(MODEL)
-        self.model_folder = model.path(MODEL) if model is not None else None
-        self.bases = basis_files(context.inputs[BASES]) if BASES in context.inputs else {}
+        self.input = ModelInput.of(context, gpus=compute.gpus)
 
     def __call__(self) -> "_Work":
-        from descant.models.causal import load_causal
-
-        device = "cuda" if self.compute.gpus else "cpu"
-        with reading_bases(self.bases):
-            self.model = load_causal(self.stage.model, folder=self.model_folder, device=device)
+        self.model = self.input.causal(self.stage.model)
         return self
 
     def process(self, name: str) -> int:

@@ -19,9 +19,9 @@ from descant.models.causal import CausalSpec
 from descant.models.classifier import ClassifierSpec
 from descant.models.generate import Decoding
 from descant.stages.base import Outcome, Stage, StageContext
-from descant.stages.compute_bases import BASES, basis_files
 from descant.stages.generation import generation_facts
 from descant.stages.map_parts import MapCompute, map_parts
+from descant.stages.model_input import ModelInput
 from descant.stages.score_overlap import OVERLAP, publish_overlap
 from descant.stages.score_rows import ROWS_PER_PART, ClassWork, ScoreWork, TextWork
 
@@ -35,7 +35,6 @@ TaskMeasure = Literal[
     "spbleu",
     "chrf",
 ]
-MODEL = "model"
 _CLASS: tuple[TaskMeasure, ...] = ("accuracy", "macro_f1", "matthews")
 _CHOICE: tuple[TaskMeasure, ...] = ("accuracy", "accuracy_per_byte", "bits_per_byte")
 _ANSWER: tuple[TaskMeasure, ...] = ("accuracy", "exact_match", "bits_per_byte")
@@ -117,8 +116,9 @@ class EvaluateTask(Stage):
         compute = context.compute
         assert isinstance(compute, ScoreCompute)
         facts = data.manifest.facts
+        model = ModelInput.of(context, gpus=compute.gpus)
         work: ClassWork | TextWork
-        arguments = (context.folder, data, self.split, compute.tokens_per_batch)
+        arguments = (context.folder, data, self.split, compute.tokens_per_batch, model)
         if isinstance(self.model, ClassifierSpec):
             self._require(facts["family"] in ("classification", "image"), "a causal language model", facts)
             self._require_measures(_CLASS)
@@ -136,10 +136,6 @@ class EvaluateTask(Stage):
             work.spec, work.decoding, work.form = self.model, self.decoding, facts["answer_form"]
             work.has_bits = "bits_per_byte" in self.measures
             work.is_answered = set(self.measures) != {"bits_per_byte"}
-        model = context.inputs.get(MODEL)
-        work.model = model.path(MODEL) if model is not None else None
-        work.bases = basis_files(context.inputs[BASES]) if BASES in context.inputs else {}
-        work.device = "cuda" if compute.gpus else "cpu"
         return work
 
     def _require(self, fits: bool, instead: str, facts: Mapping[str, Any]) -> None:

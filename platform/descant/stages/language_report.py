@@ -12,9 +12,8 @@ from descant.artifacts.store import Artifact
 from descant.artifacts.tables import read_table
 from descant.evaluators.statistics import Interval
 from descant.stages.base import Outcome, Stage, StageContext
+from descant.stages.corpora import CORPORA, LANGUAGE, bits_of
 from descant.stages.language_report_content import (
-    BASE,
-    LANGUAGE,
     InitialisedRows,
     LanguageContent,
     System,
@@ -119,7 +118,7 @@ def _system(name: str, inputs: Mapping[str, Artifact]) -> System:
         facts |= {shown: round(found[one], 3) for one, shown in _WRITING.items() if one in found}
     return System(
         name=name,
-        scores={corpus: _scores(inputs[f"{name} | {corpus}"]) for corpus in (LANGUAGE, BASE)},
+        scores={corpus: _scores(inputs[f"{name} | {corpus}"]) for corpus in CORPORA},
         tasks=_tasks(name, inputs),
         facts=facts,
         curve=curve,
@@ -147,11 +146,11 @@ def _tasks(name: str, inputs: Mapping[str, Artifact]) -> dict[str, tuple[float, 
 
 def _curve(trained: Artifact) -> list[tuple[int, Mapping[str, float]]]:
     steps = [json.loads(line) for line in trained.path(STEPS).read_text("utf-8").splitlines()]
-    names = {"language": LANGUAGE, "base": BASE}
+    names = {bits_of(corpus): corpus for corpus in CORPORA}
     return [
         (
             step["step"],
-            {names[key.removeprefix("bits_per_byte_")]: value for key, value in step["validation"].items()},
+            {names[key]: value for key, value in step["validation"].items()},
         )
         for step in steps
         if "validation" in step

@@ -9,9 +9,8 @@ import numpy as np
 
 from descant.evaluators.bits_per_byte import bits_per_byte_difference, bits_per_byte_score
 from descant.evaluators.statistics import Interval
+from descant.stages.corpora import CORPORA
 from descant.stages.report_content import MINUS, Fact, signed
-
-LANGUAGE, BASE = "language", "base language"
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class LanguageContent:
 
     def _against(self, system: str, other: str) -> str:
         parts = []
-        for corpus in (LANGUAGE, BASE):
+        for corpus in CORPORA:
             value, (low, high) = self.difference(system, other, corpus)
             shown = f"{signed(value)} [{signed(low)}, {signed(high)}] bits per byte"
             word = "no difference shown" if low <= 0 <= high else ("better" if value < 0 else "worse")

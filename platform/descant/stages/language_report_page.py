@@ -3,7 +3,8 @@
 from typing import Any
 
 from descant.evaluators.statistics import Interval
-from descant.stages.language_report_content import BASE, LANGUAGE, LanguageContent
+from descant.stages.corpora import CORPORA
+from descant.stages.language_report_content import LanguageContent
 from descant.stages.language_report_table import METHOD, effect_rows
 from descant.stages.report_page import NUM_COLOURS, rendered
 from descant.stages.report_plots import Scale, scale_around
@@ -18,7 +19,7 @@ def language_page(content: LanguageContent) -> str:
         effects=effect_rows(content) if content.side_effects else [],
         results=results(content),
         initialised=initialised(content),
-        charts=[chart for corpus in (LANGUAGE, BASE) if (chart := curve_chart(content, corpus))],
+        charts=[chart for corpus in CORPORA if (chart := curve_chart(content, corpus))],
         fact_names=list(dict.fromkeys(name for system in content.systems for name in system.facts)),
         method=METHOD,
     )
@@ -28,7 +29,7 @@ def results(content: LanguageContent) -> dict[str, Any]:
     """Systems by corpora and tasks, each column with a scale of its own."""
     columns: dict[str, dict[str, tuple[float, Interval]]] = {
         f"bits per byte, {corpus}": {s.name: content.bits[s.name, corpus] for s in content.systems}
-        for corpus in (LANGUAGE, BASE)
+        for corpus in CORPORA
     }
     for system in content.systems:
         for task, score in system.tasks.items():

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from descant.evaluators.statistics import Interval
-from descant.stages.language_report_content import BASE, LANGUAGE, LanguageContent
+from descant.stages.corpora import BASE_LANGUAGE, CORPORA, LANGUAGE
+from descant.stages.language_report_content import LanguageContent
 from descant.stages.report_content import shown
 from descant.stages.report_table import escaped, markdown_table
 
@@ -61,10 +62,16 @@ def terminal_systems(content: LanguageContent) -> "Table":
 def system_rows(content: LanguageContent) -> tuple[list[str], list[list[str]]]:
     """Heads and cells of the main table."""
     tasks = list(dict.fromkeys(task for system in content.systems for task in system.tasks))
-    heads = ["system", f"bits per byte, {LANGUAGE}", f"bits per byte, {BASE}", "tokens per kB", *tasks]
+    heads = [
+        "system",
+        f"bits per byte, {LANGUAGE}",
+        f"bits per byte, {BASE_LANGUAGE}",
+        "tokens per kB",
+        *tasks,
+    ]
     rows = []
     for system in content.systems:
-        cells = [with_interval(*content.bits[system.name, corpus]) for corpus in (LANGUAGE, BASE)]
+        cells = [with_interval(*content.bits[system.name, corpus]) for corpus in CORPORA]
         cells.append(f"{system.scores[LANGUAGE].tokens_per_kilobyte:.0f}")
         cells += [with_interval(*system.tasks[task]) if task in system.tasks else "" for task in tasks]
         rows.append([system.name, *cells])

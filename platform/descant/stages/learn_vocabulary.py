@@ -1,6 +1,6 @@
 """Extend the base's tokenizer for a language, and say what that does to both languages before anything is trained."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -71,11 +71,7 @@ class LearnVocabulary(Stage):
         num_new = len(extended) - len(base)
         found = side_effects(base, extended, texts_of(texts, ["validation"]))
         base_found = side_effects(base, extended, texts_of(base_texts, ["validation"]))
-        told = (
-            f"new tokens: {found.change:+.1%} tokens in the language; in the base's "
-            f"{base_found.change:+.2%}, {base_found.share_changed:.1%} of the texts cut differently"
-        )
-        context.progress(num_new, num_new, told)
+        context.progress(num_new, num_new, "new tokens")
         self._refuse(found, base_found)
         publish(
             context.folder,
@@ -89,6 +85,14 @@ class LearnVocabulary(Stage):
             "base_language": effect_facts(base_found),
         }
         return Outcome([TOKENIZER], facts)
+
+    def finding(self, facts: Mapping[str, Any]) -> str:
+        """The side effects, on one line."""
+        language, base = facts["language"], facts["base_language"]
+        return (
+            f"{language['change']:+.1%} tokens in the language, {base['change']:+.2%} in the base's, "
+            f"where {base['share_changed']:.1%} of the texts are cut differently"
+        )
 
     def _refuse(self, found: SideEffects, base_found: SideEffects) -> None:
         limits = self.limits

@@ -21,9 +21,8 @@ from descant.core.errors import DataError
 from descant.core.seeds import seed_for
 from descant.core.spec import Spec
 from descant.stages.base import Outcome, Stage, StageContext
+from descant.stages.corpora import BASE_LANGUAGE, CORPORA, LANGUAGE
 
-LANGUAGE, BASE = "language", "base"
-"""The two corpora, as inputs and in facts."""
 TRAIN, VALIDATION = "train", "validation"
 SEQUENCES = pa.schema(
     [
@@ -62,7 +61,7 @@ class TextBudget(Spec):
 
 
 class PackTexts(Stage):
-    """Choose and pack. Inputs, tokenised: ``language``; ``base``, the base's language, for replay and validation."""
+    """Choose and pack. Inputs, tokenised: ``language``, and ``base language`` for replay and validation."""
 
     name: ClassVar[str] = "pack_texts"
 
@@ -81,8 +80,8 @@ class PackTexts(Stage):
         """Publish ``train`` and ``validation``. Facts: documents, bytes and tokens of each corpus in each split, and
         how full the sequences are. Raises DataError where a corpus is smaller than what is asked of it.
         """
-        corpora = {name: _Corpus(name, context.inputs[name]) for name in (LANGUAGE, BASE)}
-        shares = {LANGUAGE: 1 - self.replay, BASE: self.replay}
+        corpora: dict[str, _Corpus] = {name: _Corpus(name, context.inputs[name]) for name in CORPORA}
+        shares: dict[str, float] = {LANGUAGE: 1 - self.replay, BASE_LANGUAGE: self.replay}
         chosen: dict[str, dict[str, np.ndarray]] = {TRAIN: {}, VALIDATION: {}}
         for name, corpus in corpora.items():
             wanted = round(self.budget.amount * shares[name])

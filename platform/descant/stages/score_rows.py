@@ -20,8 +20,8 @@ from descant.models.causal import CausalSpec
 from descant.models.classifier import ClassifierSpec
 from descant.models.generate import Decoding
 from descant.models.likelihood import Likelihood
-from descant.stages.compute_bases import reading_bases
 from descant.stages.generation import generation_counts
+from descant.stages.model_input import ModelInput
 
 ROWS_PER_PART = 256
 SCORED = pa.schema(
@@ -47,8 +47,11 @@ Scored = list[dict[str, Any]]
 class ScoreWork(ABC):
     """The work on one part, ``rows-00003`` being the fourth ``ROWS_PER_PART`` rows of ``split``."""
 
-    def __init__(self, folder: Path, data: Artifact, split: str, tokens_per_batch: int) -> None:
+    def __init__(
+        self, folder: Path, data: Artifact, split: str, tokens_per_batch: int, model: ModelInput
+    ) -> None:
         self.folder, self.data, self.split, self.tokens_per_batch = folder, data, split, tokens_per_batch
+        self.model = model
         self.cut: set[str] = set()
         self.generation: dict[str, float] = {}
 
@@ -95,19 +98,11 @@ class ClassWork(ScoreWork):
 
     spec: ClassifierSpec
     labels: Sequence[str]
-    model: Path | None
-    bases: dict[str, Path]
-    device: str
     seed: int
 
     def load(self) -> None:
         """Load the classifier; without a trained one its head is new."""
-        from descant.models.classify import load_classifier
-
-        with reading_bases(self.bases):
-            self.classifier = load_classifier(
-                self.spec, len(self.labels), folder=self.model, device=self.device, seed=self.seed
-            )
+        self.classifier = self.model.classifier(self.spec, len(self.labels), seed=self.seed)
 
     def score(self, rows: Sequence[dict[str, Any]]) -> Scored:
         """The most probable class of each row."""
@@ -134,9 +129,6 @@ class TextWork(ScoreWork):
     """Prompts under a causal language model."""
 
     spec: CausalSpec
-    model: Path | None
-    bases: dict[str, Path]
-    device: str
     is_answered: bool
     """Whether it counts what is chosen or generated."""
     has_bits: bool
@@ -147,10 +139,7 @@ class TextWork(ScoreWork):
 
     def load(self) -> None:
         """Load the language model."""
-        from descant.models.causal import load_causal
-
-        with reading_bases(self.bases):
-            self.causal = load_causal(self.spec, folder=self.model, device=self.device)
+        self.causal = self.model.causal(self.spec)
 
     def score(self, rows: Sequence[dict[str, Any]]) -> Scored:
         """The choice or answer of each row, and the likelihood of its response, where they are asked for."""

@@ -1,5 +1,6 @@
 """Plain texts under a language model: the likelihood of each, spread over actors, and bits per byte of all."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,9 @@ from descant.core.errors import NumericsError
 from descant.evaluators.bits_per_byte import bits_per_byte_score
 from descant.models.causal import CausalSpec
 from descant.stages.base import Outcome, StageContext
-from descant.stages.compute_bases import BASES, basis_files, reading_bases
-from descant.stages.evaluate_task import MODEL, ScoreCompute
+from descant.stages.evaluate_task import ScoreCompute
 from descant.stages.map_parts import map_model_parts
+from descant.stages.model_input import ModelInput
 
 TEXTS_PER_PART = 64
 _COLUMNS = pa.schema(
@@ -59,16 +60,10 @@ class _Work:
         assert isinstance(compute, ScoreCompute)
         self.folder, self.spec, self.read, self.stride = context.folder, spec, texts, stride
         self.compute = compute
-        model = context.inputs.get(MODEL)
-        self.model_folder = model.path(MODEL) if model is not None else None
-        self.bases = basis_files(context.inputs[BASES]) if BASES in context.inputs else {}
+        self.input = ModelInput.of(context, gpus=compute.gpus)
 
     def __call__(self) -> "_Work":
-        from descant.models.causal import load_causal
-
-        device = "cuda" if self.compute.gpus else "cpu"
-        with reading_bases(self.bases):
-            self.model = load_causal(self.spec, folder=self.model_folder, device=device)
+        self.model = self.input.causal(self.spec)
         self.texts = self.read()
         return self
 
@@ -88,11 +83,11 @@ class _Work:
             {"id": str(start + i), "nll": -one.log_likelihood, "bytes": one.bytes, "tokens": one.tokens}
             for i, one in enumerate(scored)
         ]
-        for row in rows:
-            if row["nll"] != row["nll"] or row["nll"] == float("inf"):
+        for number, one in enumerate(scored, start=start):
+            if not math.isfinite(one.log_likelihood):
                 raise NumericsError(
                     "E-EVAL-NONFINITE",
-                    f"text {row['id']}",
+                    f"text {number}",
                     "its likelihood is not finite",
                     "Set precision: fp32.",
                 )

@@ -13,7 +13,7 @@ from descant.models.classifier import ClassifierSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.compute_bases import BASES, basis_files
 from descant.stages.train import STEPS, WORKPLACE, run_shown
-from descant.stages.training.settings import TaskTrainSettings, TrainCompute, check_precision, plan_rows
+from descant.stages.training.settings import TaskTrainSettings, TrainCompute, check_rows
 from descant.stages.training.step_log import read_steps
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ class TrainTask(Stage):
         """Raise when the model is missing or the method cannot be trained so."""
         self.model.model.check()
         assert isinstance(compute, TrainCompute)
-        plan_rows(self.settings, compute)
-        check_precision(self.settings.method, self.model.precision)
+        check_rows(self.settings, compute, self.model.precision)
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``model`` (see ``models.trained``) and ``steps`` (the figures of each step).

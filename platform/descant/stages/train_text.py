@@ -12,7 +12,7 @@ from descant.stages.compute_bases import BASES, basis_files
 from descant.stages.initialise_embeddings import MODEL
 from descant.stages.pack_texts import TRAIN, VALIDATION
 from descant.stages.train import STEPS, WORKPLACE, run_shown
-from descant.stages.training.settings import TextTrainSettings, TrainCompute, check_precision, plan_rows
+from descant.stages.training.settings import TextTrainSettings, TrainCompute, check_rows
 
 SEQUENCES, START = "sequences", "start"
 
@@ -36,8 +36,7 @@ class TrainText(Stage):
         """Raise when the model is missing or the method cannot be trained so."""
         self.model.model.check()
         assert isinstance(compute, TrainCompute)
-        plan_rows(self.settings, compute)
-        check_precision(self.settings.method, self.model.precision)
+        check_rows(self.settings, compute, self.model.precision)
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``model`` (adapter, new tokens with their rows, see ``models.trained``) and ``steps``.

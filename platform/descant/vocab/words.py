@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 Family = Literal["byte_level", "spaced", "wordpiece", "unigram"]
+FAMILIES: Mapping[Family, str] = {
+    "byte_level": "byte-level BPE",
+    "spaced": "BPE with byte fallback",
+    "wordpiece": "WordPiece",
+    "unigram": "Unigram",
+}
+"""The families that are known, as people call them."""
 SPACE = "▁"
 TEXTS_AT_ONCE = 1000
 """Texts that are tokenised together."""
@@ -57,7 +64,7 @@ def family_of(described: Mapping[str, Any]) -> Family:
     raise ConfigError(
         "E-VOC-FAMILY",
         f"tokenizer with a {model['type']} model",
-        "expected byte-level BPE, BPE with byte fallback, WordPiece or Unigram",
+        f"expected one of {', '.join(FAMILIES.values())}",
         "Nothing was learned. Choose another base.",
     )
 

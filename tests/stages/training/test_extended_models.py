@@ -22,7 +22,8 @@ from descant.models.new_rows import ROWS, NewRows, read_new_rows, token_matrices
 from descant.models.tiny import tiny_model, tiny_tokenizer
 from descant.models.trained import load_trained, save_trained
 from descant.run.export import export
-from descant.stages.pack_texts import LANGUAGE, SEQUENCES
+from descant.stages.corpora import LANGUAGE, bits_of
+from descant.stages.pack_texts import SEQUENCES
 from descant.stages.training.loop import STOP
 from descant.stages.training.plain_text import TextTraining
 from descant.stages.training.settings import TextTrainSettings, TrainCompute
@@ -119,7 +120,7 @@ def trained(folder: Path, **values: Any) -> tuple[Path, float]:
     rows: Any = load_file(task.folder / ROWS)
     save_trained(folder / "model", task.causal, adapter=task.folder / ADAPTER, new=replace(new, rows=rows))
     last = json.loads((task.folder / "steps.jsonl").read_text().splitlines()[-1])
-    return folder / "model", last["validation"][f"bits_per_byte_{LANGUAGE}"]
+    return folder / "model", last["validation"][bits_of(LANGUAGE)]
 
 
 def logits(model: Any, ids: list[int]) -> torch.Tensor:

@@ -18,7 +18,8 @@ from descant.run.compare.cells import DATA, FORGETTING, SCORE, TRAINED, Phase
 from descant.run.compare.compared import ComparedTask
 from descant.run.compare.search_task import SearchTask
 from descant.stages.base import Step
-from descant.stages.evaluate_task import MODEL, EvaluateTask
+from descant.stages.evaluate_task import EvaluateTask
+from descant.stages.model_input import MODEL
 from descant.stages.prepare_task import PrepareTask
 from descant.stages.probe_forgetting import ProbeForgetting, ProbeText
 from descant.stages.score_overlap import OVERLAP

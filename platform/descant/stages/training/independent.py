@@ -23,7 +23,7 @@ from descant.stages.training.settings import (
     Optimisation,
     TaskTrainSettings,
     TextTrainSettings,
-    check_precision,
+    check_rows,
     plan_rows,
 )
 
@@ -69,8 +69,7 @@ class TaskTraining(Training):
 
     def check(self) -> None:
         """Refuse a method that cannot train and rows that fill no step."""
-        plan_rows(self.settings, self.compute)
-        check_precision(self.settings.method, self.model_spec.precision)
+        check_rows(self.settings, self.compute, self.model_spec.precision)
         _ = self.num_steps
 
 

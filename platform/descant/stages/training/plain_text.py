@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 
@@ -18,19 +18,13 @@ from descant.artifacts.tables import read_table
 from descant.core.errors import ConfigError
 from descant.models.causal import Pair
 from descant.models.folders import ADAPTER, read_trained
-from descant.models.new_rows import ROWS, MatrixName, token_matrices
+from descant.models.new_rows import ROWS, MatrixName, new_ids, token_matrices
+from descant.stages.corpora import bits_of
 from descant.stages.training.export import save_adapter, save_tensors
 from descant.stages.training.independent import Record, summed
 from descant.stages.training.next_token import CausalTraining, Document, Documents, NextToken
 from descant.stages.training.settings import TextTrainSettings
 from descant.stages.training.trainable_rows import train_rows, trained_rows
-
-
-class Extension(NamedTuple):
-    """The tokens from ``first`` on, ``num_rows`` of them."""
-
-    first: int
-    num_rows: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +36,9 @@ class TextTraining(CausalTraining):
     """Bytes of the validation text of each corpus."""
 
     @cached_property
-    def new(self) -> Extension | None:
-        """Which tokens of the model to start from are new."""
-        if self.start is None:
-            return None
-        told = read_trained(self.start, "causal")["extension"]
-        return Extension(told["first"], told["num_rows"])
+    def new(self) -> range | None:
+        """The ids of new tokens of the model to start from."""
+        return None if self.start is None else new_ids(read_trained(self.start, "causal"))
 
     @property
     def packed(self) -> bool:
@@ -101,7 +92,7 @@ class PlainText(NextToken):
         if not training.settings.method.adapter_only:
             self.embeddings = token_matrices(model)
         elif self.new is not None:
-            self.embeddings = train_rows(model.get_base_model(), self.new.first)
+            self.embeddings = train_rows(model.get_base_model(), self.new.start)
 
     def documents(self, records: Sequence[Record]) -> list[Document]:
         """The pieces of the sequences."""
@@ -127,7 +118,7 @@ class PlainText(NextToken):
         """The rows of new tokens."""
         if self.new is None:
             return 0
-        return sum(p.numel() // len(p) * self.new.num_rows for p in self.embeddings.values())
+        return sum(p.numel() // len(p) * len(self.new) for p in self.embeddings.values())
 
     def validate(self, engine: Any) -> Mapping[str, float]:
         """``bits_per_byte`` of each corpus, by name."""
@@ -142,7 +133,7 @@ class PlainText(NextToken):
                         totals[corpora[document.id]] += loss
         found = summed(list(totals.values()), engine.device)
         return {
-            f"bits_per_byte_{name}": nats / math.log(2) / self.training.validation_bytes[name]
+            bits_of(name): nats / math.log(2) / self.training.validation_bytes[name]
             for name, nats in zip(totals, found, strict=True)
         }
 
@@ -154,9 +145,9 @@ class PlainText(NextToken):
         known = {name: digest for name, digest in start.items() if name in trained}
         save_adapter(method, self.model, trained, folder / ADAPTER, known)
         if self.new is not None:
-            first = 0 if method.adapter_only else self.new.first
+            first = 0 if method.adapter_only else self.new.start
             rows: dict[str, torch.Tensor] = {
-                name: one[first : first + self.new.num_rows] for name, one in embeddings.items()
+                name: one[first : first + len(self.new)] for name, one in embeddings.items()
             }
             save_tensors(rows, folder / ROWS)
 

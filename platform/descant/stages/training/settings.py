@@ -202,6 +202,12 @@ def check_precision(method: Method, precision: str) -> None:
         )
 
 
+def check_rows(settings: Optimisation, compute: TrainCompute, precision: str) -> None:
+    """Raise ConfigError where rows that do not depend on each other cannot be trained on so."""
+    plan_rows(settings, compute)
+    check_precision(settings.method, precision)
+
+
 def check_method(method: Method, compute: TrainCompute) -> None:
     """Raise ConfigError where ``method`` cannot be trained, or not under the ZeRO stage of ``compute``."""
     if method.untrainable:

@@ -20,7 +20,7 @@ def train_rows(model: Any, first: int) -> dict[MatrixName, torch.nn.Parameter]:
     ``model`` computes the same as before, which is tried; ConfigError where its embeddings do more than look up.
     """
     matrices = token_matrices(model)
-    ids_bt = torch.arange(first - 2, first + 2, device=model.device)[None]
+    ids_bt = torch.arange(first - 1, first + 1, device=model.device)[None]
     with torch.no_grad():
         expected = model(input_ids=ids_bt, use_cache=False).logits
     rows = {name: torch.nn.Parameter(matrix.detach()[first:].clone()) for name, matrix in matrices.items()}

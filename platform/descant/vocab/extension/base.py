@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from descant.core.errors import ConfigError
 from descant.core.spec import Spec
 from descant.vocab.extend import Description
+from descant.vocab.words import FAMILIES, Family, description, family_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -34,6 +36,24 @@ class Extension(Spec, ABC):
 
     num_new: int = Field(ge=0)
     """New tokens at most."""
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families of tokenizers that it knows: all, unless a subclass says otherwise."""
+        return tuple(FAMILIES)
+
+    def described(self, base: "PreTrainedTokenizerFast") -> tuple[Description, Family]:
+        """The ``tokenizer.json`` of ``base`` and its family. Raises ConfigError where that is none of ``families``."""
+        found = description(base)
+        family = family_of(found)
+        if family not in self.families:
+            raise ConfigError(
+                "E-VOC-FAMILY",
+                f"{type(self).__name__} for a tokenizer of {FAMILIES[family]}",
+                f"these settings know {', '.join(FAMILIES[one] for one in self.families)}",
+                "Nothing was learned. Choose another way to extend it.",
+            )
+        return found, family
 
     @abstractmethod
     def extend(self, base: "PreTrainedTokenizerFast", corpora: Corpora) -> Description:

@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from descant.core.errors import ConfigError
 from descant.vocab.extend import Description, append_merges, from_description
 from descant.vocab.extension.base import Corpora, Extension
 from descant.vocab.marks import keep_marks
 from descant.vocab.merges import best, continue_merges, gains_on
-from descant.vocab.words import count_words, description, family_of, missing_characters
+from descant.vocab.words import Family, count_words, missing_characters
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -32,17 +31,14 @@ class ContinuedMerges(Extension):
     min_characters: int = Field(20, ge=1)
     """How often a character that the base lacks has to stand there to become a piece."""
 
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Those that can be extended so."""
+        return ("byte_level", "spaced")
+
     def extend(self, base: "PreTrainedTokenizerFast", corpora: Corpora) -> Description:
         """Characters that the base lacks first, then merges."""
-        described = description(base)
-        family = family_of(described)
-        if family not in ("byte_level", "spaced"):
-            raise ConfigError(
-                "E-VOC-FAMILY",
-                f"continued_merges for a {family} tokenizer",
-                "expected byte-level BPE or BPE with byte fallback",
-                "Nothing was learned. Choose another way to extend it.",
-            )
+        described, family = self.described(base)
         if self.keep_marks:
             described = keep_marks(described)
         letters: list[str] = []

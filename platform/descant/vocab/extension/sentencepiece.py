@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from descant.core.errors import ConfigError
 from descant.vocab.choice import choose
 from descant.vocab.extend import Description, append_merges, from_description
 from descant.vocab.extension.base import Corpora, Extension
@@ -13,7 +12,7 @@ from descant.vocab.joins import join_counts, reachable
 from descant.vocab.learn_pieces import ModelType, learn_pieces
 from descant.vocab.merges import best
 from descant.vocab.unigram import append_scored, shifted
-from descant.vocab.words import count_words, cutter, description, family_of
+from descant.vocab.words import Family, count_words, cutter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -36,17 +35,14 @@ class SentencePiece(Extension):
     character_coverage: float = Field(0.9995, gt=0.9, le=1)
     """Share of all characters that have pieces, the most frequent ones; arXiv:2406.14670's code has 0.98."""
 
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Those that can be extended so."""
+        return ("spaced", "unigram") if self.model_type == "unigram" else ("spaced",)
+
     def extend(self, base: "PreTrainedTokenizerFast", corpora: Corpora) -> Description:
         """Characters that the base lacks first, then the pieces that save most on the held-out texts."""
-        described = description(base)
-        family = family_of(described)
-        if family not in ("spaced", "unigram") or (family == "unigram" and self.model_type == "bpe"):
-            raise ConfigError(
-                "E-VOC-FAMILY",
-                f"sentencepiece, model_type {self.model_type}, for a {family} tokenizer",
-                "expected BPE with byte fallback, or Unigram with model_type unigram",
-                "Nothing was learned. Choose another way to extend it.",
-            )
+        described, family = self.described(base)
         learned = learn_pieces(
             corpora.language,
             num_pieces=SURPLUS * self.num_new,

@@ -3,12 +3,11 @@
 import json
 from typing import TYPE_CHECKING, Literal
 
-from descant.core.errors import ConfigError
 from descant.vocab.extend import Description, append_merges, from_description
 from descant.vocab.extension.base import Corpora, Extension
 from descant.vocab.marks import keep_marks
 from descant.vocab.merges import Merge
-from descant.vocab.words import description, family_of
+from descant.vocab.words import Family
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -25,19 +24,16 @@ class SeparateMerges(Extension):
     keep_marks: bool = False
     """Keep words with vowel signs whole, where the base cuts them."""
 
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Those that can be extended so."""
+        return ("byte_level",)
+
     def extend(self, base: "PreTrainedTokenizerFast", corpora: Corpora) -> Description:
         """Merges in the order in which they were learned, those whose parts there are."""
         from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-        described = description(base)
-        family = family_of(described)
-        if family != "byte_level":
-            raise ConfigError(
-                "E-VOC-FAMILY",
-                f"separate_merges for a {family} tokenizer",
-                "expected byte-level BPE",
-                "Nothing was learned. Choose another way to extend it.",
-            )
+        described, _ = self.described(base)
         if self.keep_marks:
             described = keep_marks(described)
         fresh = Tokenizer(models.BPE())

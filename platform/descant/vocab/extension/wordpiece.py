@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from descant.core.errors import ConfigError
 from descant.vocab.choice import choose
 from descant.vocab.extend import Description, append_pieces, from_description
 from descant.vocab.extension.base import Corpora, Extension
 from descant.vocab.marks import keep_marks
 from descant.vocab.merges import continue_merges
 from descant.vocab.wordpiece import as_piece, joinable, missing_letters
-from descant.vocab.words import count_words, description, family_of
+from descant.vocab.words import Family, count_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -38,17 +37,14 @@ class WordPieces(Extension):
     min_characters: int = Field(20, ge=1)
     """How often a letter that the base lacks has to stand at a word's begin, or inside one, to become a piece there."""
 
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Those that can be extended so."""
+        return ("wordpiece",)
+
     def extend(self, base: "PreTrainedTokenizerFast", corpora: Corpora) -> Description:
         """Letters that the base lacks first, then pieces."""
-        described = description(base)
-        family = family_of(described)
-        if family != "wordpiece":
-            raise ConfigError(
-                "E-VOC-FAMILY",
-                f"wordpiece for a {family} tokenizer",
-                "expected WordPiece",
-                "Nothing was learned. Choose another way to extend it.",
-            )
+        described, family = self.described(base)
         if self.keep_marks:
             described = keep_marks(described)
         found = missing_letters(from_description(described), corpora.language, min_count=self.min_characters)

@@ -1,0 +1,22 @@
+"""The command line as a user runs it, and what it leaves in the store."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from descant.artifacts.store import Artifact, Store
+
+ROOT = Path(__file__).parents[2]
+
+
+def descant(store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``descant ARGUMENTS --store STORE`` in the repository; no test setting reaches it but the store."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PYTEST"))}
+    command = [sys.executable, "-m", "descant.cli", *arguments, "--store", str(store)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+
+
+def labelled(store: Store, label: str) -> Artifact:
+    """The result of the step called ``label``."""
+    return next(artifact for artifact in store.all() if artifact.manifest.label == label)
