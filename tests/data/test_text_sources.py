@@ -350,11 +350,18 @@ def test_tevatron_check_reads_the_training_columns_too(tmp_path: Path) -> None:
 
 def test_any_retrieval_source_takes_every_source_by_its_kind() -> None:
     adapter: TypeAdapter[RetrievalSource] = TypeAdapter(AnyRetrievalSource)
-    required = {"corpus": "c", "format": "csv"}
+    side = {"kind": "lines", "test": "t"}
+    required = {
+        "path": "x",
+        "corpus": "c",
+        "format": "csv",
+        "test": "t",
+        "pairs": {"given": side, "wanted": side},
+    }
     for source in RETRIEVAL_SOURCES:
         values = {name: value for name, value in required.items() if name in source.model_fields}
         kind = source.model_fields["kind"].default
-        assert type(adapter.validate_python({"kind": kind, "path": "x", **values})) is source
+        assert type(adapter.validate_python({"kind": kind, **values})) is source
 
 
 def test_any_retrieval_source_unknown_kind_names_the_known() -> None:

@@ -20,8 +20,10 @@ from descant.data.msmarco import MsMarcoTriples
 from descant.data.named_classes import NamedClasses
 from descant.data.rejects import RowCheck
 from descant.data.source import RetrievalSource
+from descant.data.squad import Squad
 from descant.data.story_cloze import StoryCloze
 from descant.data.tevatron import Tevatron, TevatronTexts
+from descant.data.translations import Translations
 from descant.data.xcopa import Xcopa
 from descant.data.xnli import Xnli
 
@@ -32,11 +34,14 @@ RETRIEVAL_SOURCES: tuple[type[RetrievalSource], ...] = (
     Columns,
     FlagEmbedding,
     MsMarcoTriples,
+    Squad,
+    Translations,
 )
 """Every layout that retrieval data may come in."""
 
 AnyRetrievalSource = Annotated[
-    Beir | Tevatron | TevatronTexts | Columns | FlagEmbedding | MsMarcoTriples, Field(discriminator="kind")
+    Beir | Tevatron | TevatronTexts | Columns | FlagEmbedding | MsMarcoTriples | Squad | Translations,
+    Field(discriminator="kind"),
 ]
 """A spec field that takes any of them, told apart by ``kind``."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from descant.core.errors import ConfigError
 from descant.core.records import Judgement, Passage, Query, Rejected, Triple
-from descant.data.pinned import PinnedFiles
+from descant.data.pinned import HubFile, PinnedFiles
 
 
 class RetrievalSource(PinnedFiles):
@@ -22,7 +22,7 @@ class RetrievalSource(PinnedFiles):
     """
 
     @abstractmethod
-    def named_files(self) -> Mapping[str, Path]:
+    def named_files(self) -> Mapping[str, Path | HubFile]:
         """Every file that is read, by a name that is the same wherever the data lies."""
 
     @abstractmethod
@@ -45,17 +45,18 @@ class RetrievalSource(PinnedFiles):
     def triples(self) -> Iterator[Triple | Rejected]:
         """The training rows, one per query, in the order in which the queries first stand in the file."""
 
-    def files(self) -> tuple[Path, ...]:
-        """Every file that is read."""
-        return tuple(self.named_files().values())
-
     def check(self) -> None:
         """Read the first row of every file: a wrong path or layout shows before anything starts.
 
-        Raises ConfigError for a missing file and DataError for an empty file, a missing column or a wrong
-        type.
+        Files of the Hub that are not cached are not read. Raises ConfigError for a missing file and DataError for an
+        empty file, a missing column or a wrong type.
         """
         self.require_files()
+        elsewhere = [f for f in self.named_files().values() if isinstance(f, HubFile) and not f.is_cached()]
+        for file in elsewhere:
+            file.check()
+        if elsewhere:
+            return
         judgements = (self.judgements(split) for split in self.splits())
         streams: Iterable[Iterator[object]] = (self.passages(), self.queries(), *judgements)
         for stream in streams:
