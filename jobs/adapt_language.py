@@ -160,7 +160,9 @@ class AdaptLanguage(Job):
     def _adaptation(self, vocabulary: Vocabulary | None) -> Adaptation:
         corpora = dict(zip(CORPORA, (self.language, self.base_language), strict=True))
         tokens = "the base's tokens" if vocabulary is None else "new tokens"
-        return Adaptation(self.model, corpora, vocabulary, self.seed, tokens)
+        return Adaptation(
+            model=self.model, corpora=corpora, vocabulary=vocabulary, seed=self.seed, tokens=tokens
+        )
 
     def _settings(self) -> TextTrainSettings:
         seed = {} if "seed" in self.training.model_fields_set else {"seed": self.seed}

@@ -149,7 +149,14 @@ class CompareVocabularies(Comparison):
         )
         vocabulary = way.vocabulary if way is not None else None
         tokens = "the base's tokens" if way is None or vocabulary is None else f"tokens of {way.name}"
-        return Adaptation(self.model, corpora, vocabulary, self.seed, tokens, f" of {task}")
+        return Adaptation(
+            model=self.model,
+            corpora=corpora,
+            vocabulary=vocabulary,
+            seed=self.seed,
+            tokens=tokens,
+            place=f" of {task}",
+        )
 
     def _scored(
         self,

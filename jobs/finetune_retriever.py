@@ -23,16 +23,14 @@ from descant.models.encoder import EncoderSpec
 from descant.run.job import Job, RegisterModel, Results
 from descant.selection import AnySelector
 from descant.stages.base import Step
-from descant.stages.build_index import BuildIndex
 from descant.stages.compute_bases import BASES, ComputeBases
-from descant.stages.embed import EmbedPassages, EmbedQueries
-from descant.stages.evaluate import Evaluate
 from descant.stages.fetch import Fetch
 from descant.stages.mine_examples import MineExamples
 from descant.stages.mined import mined
 from descant.stages.pair_examples import PairExamples
 from descant.stages.report import Report, content_of
 from descant.stages.report_table import terminal_table
+from descant.stages.retrieval_steps import TrainingTask, evaluated
 from descant.stages.train import Train
 from descant.stages.training.settings import TrainSettings
 
@@ -52,19 +50,6 @@ class Examples(Spec):
     """Never show a passage that is judged relevant for the query itself."""
     also_unfiltered: bool = False
     """Evaluate a second time without the leak filter at test time, to see what it is worth."""
-
-
-class TrainingTask(Spec):
-    """One data set to train on; batches never mix tasks."""
-
-    task: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    """A short name."""
-    data: AnyRetrievalSource
-    """Its training rows; its examples come from the same data."""
-    instruction: str | None = None
-    """What to retrieve, in words; the encoder's own instruction if left out."""
-    max_rows: int | None = Field(None, ge=1)
-    """Train on at most this many of its queries."""
 
 
 class FinetuneRetriever(Job):
@@ -208,14 +193,15 @@ class FinetuneRetriever(Job):
         model = {"model": trained, **self._bases()} if trained is not None else {}
         shown = {"examples": mined} if mined is not None else {}
         where = "base" if trained is None else trained.label.removeprefix("train ")
-        passages = Step(
-            f"embed passages, {where}", EmbedPassages(encoder=self.encoder), {"data": data} | model
+        return evaluated(
+            self.encoder,
+            data,
+            where=where,
+            label=label,
+            inputs=model,
+            shown=shown,
+            index=self.index,
+            measures=self.measures,
+            top_k=self.top_k,
+            seed=self.seed,
         )
-        index = Step(f"index, {where}", BuildIndex(index=self.index), {"vectors": passages})
-        queries = Step(
-            f"embed queries, {label}",
-            EmbedQueries(encoder=self.encoder, split="test"),
-            {"data": data} | model | shown,
-        )
-        stage = Evaluate(split="test", measures=self.measures, top_k=self.top_k, seed=self.seed)
-        return Step(f"evaluate {label}", stage, {"data": data, "index": index, "queries": queries})

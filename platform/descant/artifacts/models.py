@@ -248,6 +248,40 @@ class FolderModel(StoredModel):
         return {"kind": self.kind, "sha256": model_digest(self.locate())}
 
 
+class MadeModel(StoredModel):
+    """A model that a step of the job has made: the part ``model`` of an artifact, a plain folder."""
+
+    kind: Literal["made"] = "made"
+    """A model from the store."""
+    address: str = Field(pattern=r"^[a-z_]+/[0-9a-f]{12}$")
+    """``stage/fingerprint`` of the artifact."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return self.address
+
+    def locate(self) -> Path:
+        """The folder in the store (``DESCANT_STORE``), its bytes checked; raises DependencyError without one."""
+        stage, fingerprint = self.address.split("/")
+        found = Store(store_root()).find(stage, fingerprint)
+        if found is None:
+            raise DependencyError(
+                "E-MOD-MADE",
+                f"{self.address} in {store_root()}",
+                "has not been made",
+                "Run the job that makes it, or name the store that holds it.",
+            )
+        return found.path("model")
+
+    def check(self) -> None:
+        """Nothing before it is made: the step that makes it comes first."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """The address: everything that went into the model."""
+        return {"kind": self.kind, "artifact": self.address}
+
+
 class TinyModel(Spec):
     """A random model of 32 dimensions with a toy tokenizer, built in memory: for smoke runs and tests."""
 
@@ -268,5 +302,5 @@ class TinyModel(Spec):
 
 
 AnyModel = Annotated[
-    PackagedModel | GgufModel | HubModel | FolderModel | TinyModel, Field(discriminator="kind")
+    PackagedModel | GgufModel | HubModel | FolderModel | MadeModel | TinyModel, Field(discriminator="kind")
 ]

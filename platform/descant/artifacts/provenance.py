@@ -5,6 +5,7 @@ import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -25,6 +26,17 @@ def provenance() -> dict[str, Any]:
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "host": socket.gethostname(),
         "argv": [part if len(part) < 500 else part[:500] for part in sys.argv],
+    }
+
+
+def made_by(made: Mapping[str, Any]) -> dict[str, str]:
+    """Of a provenance, what a report names: versions and commit, the same wherever and however it was run."""
+    changes = " with changes" if made["dirty"] else ""
+    return {
+        "descant": made["descant"],
+        "commit": f"{made['commit']}{changes}",
+        "python": made["python"],
+        **made["packages"],
     }
 
 

@@ -1,6 +1,6 @@
 """Retrieval of translations: sentences of one language are queries, those of another the corpus.
 
-The test of Tatoeba's sentences (arXiv:1812.10464, section 4.3), whose accuracy is MRR at 1.
+The test of Tatoeba's sentences (arXiv:1812.10464, section 4.3), whose accuracy is success at 1.
 """
 
 from collections.abc import Iterator, Mapping

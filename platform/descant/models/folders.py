@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from descant.adapters.library import load_adapter
-from descant.artifacts.models import AnyModel
+from descant.artifacts.models import AnyModel, FolderModel
 from descant.artifacts.weights import check_safetensors, model_digest, weight_files
 from descant.core.errors import ConfigError, IntegrityError
 from descant.core.fingerprint import canonical
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-ADAPTER = "adapter"
+ADAPTER, BASE = "adapter", "base"
 TRAINED = "settings.json"
 """The settings of a model that was trained on a task."""
 HEAD = "head.safetensors"
@@ -56,6 +56,11 @@ def read_settings(folder: Path, name: str, what: str) -> dict[str, Any]:
         )
     settings: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
     return settings
+
+
+def included_base(folder: Path, settings: Mapping[str, Any]) -> FolderModel | None:
+    """The base that lies in ``folder`` itself, since a job made it; None where the base has a place of its own."""
+    return FolderModel(path=str(folder / BASE)) if settings.get("has_base") else None
 
 
 def read_trained(folder: Path, family: Literal["classifier", "causal"]) -> dict[str, Any]:

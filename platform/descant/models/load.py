@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from descant.artifacts.models import AnyModel, StoredModel
 from descant.core.errors import ConfigError, IntegrityError
+from descant.core.seeds import seed_for
 from descant.models.encoder import Attention, Pooling, Precision
 from descant.models.gguf import convert_if_missing
 from descant.models.new_rows import NewRows
@@ -72,7 +73,7 @@ def load_causal_model(
     if isinstance(reference, StoredModel):
         model = _load_stored(reference.locate(), dtype, "native", AutoModelForCausalLM)
     elif reference.architecture == "llama":
-        model = tiny_model("llama", reference.seed, vocab_size=len(tokenizer), causal=True)
+        model = tiny_model("llama", reference.seed, vocab_size=len(tokenizer), factory="AutoModelForCausalLM")
         _declare(model.config, "native")
     else:
         raise ConfigError(
@@ -89,6 +90,44 @@ def load_causal_model(
     ends = {*(declared if isinstance(declared, list) else [declared]), tokenizer.eos_token_id} - {None}
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
     model.generation_config = GenerationConfig(eos_token_id=sorted(ends) or None, pad_token_id=pad)
+    return model.to(device=device, dtype=dtype).eval(), tokenizer
+
+
+def load_masked_model(
+    reference: AnyModel, *, seed: int, precision: Precision = "fp32", device: str = "cpu"
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerFast]":
+    """As ``load_model``, with the head that fills in masked tokens.
+
+    What of it the checkpoint lacks, as those of sentence encoders do, is drawn with ``seed``. Raises ConfigError where
+    the tokenizer has no token for the mask, the begin or the end of a text.
+    """
+    import torch
+    from transformers import AutoModelForMaskedLM
+
+    dtype = _dtype(precision, device)
+    tokenizer = load_tokenizer(reference)
+    for role in ("mask_token", "cls_token", "sep_token"):
+        if getattr(tokenizer, role, None) is None:
+            raise ConfigError(
+                "E-MOD-MASK",
+                getattr(reference, "title", "the model"),
+                f"its tokenizer has no {role}",
+                "Choose an encoder that was trained to fill in masked tokens, such as BERT.",
+            )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(seed, "masked head"))
+        model: Any
+        if isinstance(reference, StoredModel):
+            model = _load_stored(reference.locate(), dtype, "native", AutoModelForMaskedLM)
+        else:
+            model = tiny_model(
+                reference.architecture,
+                reference.seed,
+                vocab_size=len(tokenizer),
+                factory="AutoModelForMaskedLM",
+            )
+            _declare(model.config, "native")
+    _check_vocabulary(model, tokenizer)
     return model.to(device=device, dtype=dtype).eval(), tokenizer
 
 
@@ -158,9 +197,7 @@ def _bare(reference: AnyModel, factory: str) -> "PreTrainedModel":
     else:
         is_image = reference.architecture == "vit"
         vocab_size = 8 if is_image else len(tiny_tokenizer(reference.architecture))
-        model = tiny_model(
-            reference.architecture, reference.seed, vocab_size=vocab_size, causal=factory != "AutoModel"
-        )
+        model = tiny_model(reference.architecture, reference.seed, vocab_size=vocab_size, factory=factory)
     bare: PreTrainedModel = model.to("meta")
     return bare
 

@@ -1,18 +1,21 @@
 """A retriever as one folder that describes itself: settings, digest of the base model, and adapter.
 
 The folder holds ``encoder.json`` and, for an adapted encoder, ``adapter/`` as PEFT writes it. The base
-model is named, not copied; loading refuses a base whose bytes differ from those the adapter was trained on.
+model is named, not copied, unless a job has made it; loading refuses a base whose bytes differ from those the adapter
+was trained on.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from descant.artifacts.models import FolderModel, MadeModel
 from descant.core.records import Example, Passage, Query
 from descant.models.encode import Encoder, load_encoder
 from descant.models.encoder import EncoderSpec
-from descant.models.folders import checked_adapter, read_settings, write_folder
+from descant.models.folders import BASE, checked_adapter, included_base, read_settings, write_folder
 
 SETTINGS = "encoder.json"
 
@@ -39,9 +42,15 @@ class Retriever:
 def save_retriever(folder: Path, spec: EncoderSpec, *, adapter: Path | None = None) -> None:
     """Write ``folder``, whose settings come last, so that a half-written one is refused.
 
-    Raises IntegrityError or PolicyError for an adapter that is no safetensors.
+    A base that a job has made is copied into it, since no package or hub has it. Raises IntegrityError or PolicyError
+    for an adapter that is no safetensors.
     """
-    write_folder(folder, SETTINGS, {"encoder": spec.model_dump()}, spec.model, adapter=adapter)
+    model = spec.model
+    if isinstance(model, MadeModel):
+        shutil.copytree(model.locate(), folder / BASE)
+        model = FolderModel(path=str(folder / BASE))
+    settings = {"encoder": spec.model_dump(), "has_base": model is not spec.model}
+    write_folder(folder, SETTINGS, settings, model, adapter=adapter)
 
 
 def load_retriever(folder: Path, *, device: str = "cpu") -> Retriever:
@@ -52,5 +61,8 @@ def load_retriever(folder: Path, *, device: str = "cpu") -> Retriever:
     """
     settings = read_settings(folder, SETTINGS, "retriever")
     spec = EncoderSpec.model_validate(settings["encoder"])
+    base = included_base(folder, settings)
+    if base is not None:
+        spec = spec.model_copy(update={"model": base})
     adapter = checked_adapter(folder, settings, spec.model)
     return Retriever(load_encoder(spec, adapter=adapter, device=device))

@@ -37,21 +37,21 @@ _IMAGE_SIZES = {"image_size": 16, "patch_size": 8}
 
 
 def tiny_model(
-    architecture: Architecture, seed: int, *, vocab_size: int, causal: bool = False
+    architecture: Architecture, seed: int, *, vocab_size: int, factory: str = "AutoModel"
 ) -> "PreTrainedModel":
     """A float32 model of two layers in evaluation mode; equal weights for equal seeds.
 
-    With ``causal`` it has the output head of a language model. A ``vit`` reads images of 16 x 16 pixels.
+    ``factory``, a class of transformers, decides its head. A ``vit`` reads images of 16 x 16 pixels.
     """
     import torch
-    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+    import transformers
+    from transformers import AutoConfig
 
     special = _IMAGE_SIZES if architecture == "vit" else {"vocab_size": vocab_size, "pad_token_id": 0}
     config = AutoConfig.for_model(architecture, dtype=torch.float32, **_SIZES, **special)
-    auto: Any = AutoModelForCausalLM if causal else AutoModel
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(seed, "tiny model", architecture))
-        model: Any = auto.from_config(config, attn_implementation="sdpa")
+        model: Any = getattr(transformers, factory).from_config(config, attn_implementation="sdpa")
     ready: PreTrainedModel = model.eval()
     return ready
 

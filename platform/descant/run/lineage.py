@@ -11,6 +11,7 @@ from descant.artifacts.models import AnyModel, StoredModel
 from descant.artifacts.weights import model_digest, pinned_files
 from descant.core.errors import ConfigError
 from descant.core.fingerprint import canonical, file_digest, folder_digest
+from descant.models.folders import included_base
 from descant.run.loggable import without_secrets
 from descant.run.versions import KINDS, RETRIEVER, check_name
 
@@ -41,7 +42,8 @@ def lineage_of(folder: Path) -> dict[str, str]:
     lineage |= {name: settings[name] for name in ("adapter_sha256", "head_sha256") if name in settings}
     if settings.get("labels"):
         lineage["labels"] = json.dumps(settings["labels"], ensure_ascii=False)
-    model: AnyModel = TypeAdapter(AnyModel).validate_python(settings[SETTINGS[found[0]]]["model"])
+    named: AnyModel = TypeAdapter(AnyModel).validate_python(settings[SETTINGS[found[0]]]["model"])
+    model = included_base(folder, settings) or named
     if isinstance(model, StoredModel):
         base = model.locate()
         texts = {p.name: file_digest(p) for p in pinned_files(base) if _is_of_tokenizer(p.name)}

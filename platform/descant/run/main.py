@@ -49,7 +49,7 @@ def run_recipe(
     drift = find_drift(plan, recipe, store)
     if drift is not None and not accept_drift:
         raise drift.refused(recipe)
-    display = Display(console, len(plan.steps))
+    display = Display(console, len(plan.steps), [item.step.label for item in plan.steps])
     console.print(
         f"[bold]{recipe.job_name}[/bold] {recipe.path}  "
         f"[dim]{len(plan.steps)} steps, {len(plan.steps) - len(plan.missing)} done before; store {store.root}[/dim]",

@@ -88,6 +88,8 @@ class Profile(Compute):
     """Fine-tuning on a task."""
     train_text: TrainCompute = TrainCompute()
     """Training a language model on plain text."""
+    train_masked: TrainCompute = TrainCompute()
+    """Training an encoder on plain text."""
     trial: TrialCompute = TrialCompute()
     """A trial of a comparison."""
 
@@ -95,7 +97,7 @@ class Profile(Compute):
         """The profile inside a trial: its stages run in as many processes, with what the trial says of each."""
         trial, sections = self.trial, dict[str, Any]()
         for name, section in self.model_dump().items():
-            if name in ("train", "train_task", "train_text"):
+            if name.startswith("train"):
                 own = {"cpus_per_worker": trial.cpus, "gpus_per_worker": min(1.0, trial.gpus)}
             elif name != "trial" and isinstance(section, dict) and "workers" in section:
                 own = {"gpus": trial.gpus, "threads": max(1, int(trial.cpus))}

@@ -1,7 +1,7 @@
 """What a person sees while a job runs: one line per step, with parts, rate and time left."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,21 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-class Display:
-    """Progress on a terminal as live bars; elsewhere one plain line per finished step. ``steps`` is their number."""
+LABEL_WIDTH = 34
+"""Least width of the column of labels."""
 
-    def __init__(self, console: "Console", steps: int) -> None:
+
+class Display:
+    """Progress on a terminal as live bars; elsewhere one plain line per finished step, of which there are ``steps``.
+
+    ``labels`` decide how wide their column is.
+    """
+
+    def __init__(self, console: "Console", steps: int, labels: Iterable[str]) -> None:
         self._console = console
         self.steps = steps
         self._width = len(str(steps))
+        self._label_width = max(LABEL_WIDTH, *map(len, labels))
 
     def starting_ray(self) -> None:
         """Say why nothing moves for a few seconds."""
@@ -65,5 +73,5 @@ class Display:
         self._line(number, label, f"{seconds:.1f} s", last["amount"], "cyan")
 
     def _line(self, number: int, label: str, status: str, detail: str, style: str) -> None:
-        head = f"\\[{number:>{self._width}}/{self.steps}] {label:<34}"
+        head = f"\\[{number:>{self._width}}/{self.steps}] {label:<{self._label_width}}"
         self._console.print(f"{head} [{style}]{status:>12}[/]  [dim]{detail}[/dim]", highlight=False)

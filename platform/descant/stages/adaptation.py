@@ -1,5 +1,6 @@
 """The steps from texts in two languages to a language model adapted to one of them, with or without new tokens."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -7,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from descant.adapters import Spectral
+from descant.artifacts.models import AnyModel
 from descant.core.spec import Spec
 from descant.data.running_text import RunningText
 from descant.data.text_filters import TextFilters
@@ -56,16 +58,23 @@ class Vocabulary(Spec):
     """Where their first rows come from (arXiv:2406.14670, section 3.2: mean)."""
 
 
-@dataclass(frozen=True)
-class Adaptation:
-    """One way from a base to a language. ``tokens`` names its tokens and ``place`` the language in labels of steps."""
+@dataclass(frozen=True, kw_only=True)
+class LanguageData(ABC):
+    """Texts in two languages and the new tokens learned on them.
 
-    model: CausalSpec
+    ``tokens`` names its tokens and ``place`` the language in labels of steps.
+    """
+
     corpora: Mapping[CorpusName, Corpus]
     vocabulary: Vocabulary | None
     seed: int
     tokens: str
     place: str = ""
+
+    @property
+    @abstractmethod
+    def base(self) -> AnyModel:
+        """The model whose vocabulary is extended."""
 
     def texts(self, which: CorpusName) -> Step:
         """A corpus filtered, de-duplicated and split."""
@@ -87,10 +96,22 @@ class Adaptation:
         """The extended tokenizer."""
         assert self.vocabulary is not None
         stage = LearnVocabulary(
-            model=self.model.model, extension=self.vocabulary.extension, limits=self.vocabulary.limits
+            model=self.base, extension=self.vocabulary.extension, limits=self.vocabulary.limits
         )
         inputs = {"texts": self.texts(LANGUAGE), "base_texts": self.texts(BASE_LANGUAGE)}
         return Step(f"learn {self.tokens}{self.place}", stage, inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation(LanguageData):
+    """One way from a causal language model to a language."""
+
+    model: CausalSpec
+
+    @property
+    def base(self) -> AnyModel:
+        """That of the language model."""
+        return self.model.model
 
     def start(self, initialiser: AnyInitialiser | None = None) -> Mapping[str, Step]:
         """The base with first rows, by the vocabulary's initialiser or another; nothing without a vocabulary."""

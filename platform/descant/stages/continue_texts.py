@@ -16,7 +16,7 @@ from descant.stages.evaluate_task import ScoreCompute
 from descant.stages.generation import generation_counts, generation_facts
 from descant.stages.map_parts import map_model_parts
 from descant.stages.model_input import ModelInput
-from descant.stages.score_text import held_out_texts
+from descant.stages.score_text import texts_up_to
 from descant.stages.text_scores import Texts
 
 ROWS = "rows"
@@ -50,7 +50,7 @@ class ContinueTexts(Stage):
         """
         texts = context.inputs["texts"]
         paths = tuple(texts.path(name) for name in texts.names("texts-"))
-        read = partial(held_out_texts, paths, split="validation", max_bytes=1 << 62, seed=self.seed)
+        read = partial(texts_up_to, paths, split="validation", max_bytes=1 << 62, seed=self.seed)
         map_model_parts(context, _Work(context, self, read), {ROWS: self.num_texts}, unit="texts")
         return Outcome([ROWS], generation_facts([context.draft.published(ROWS).facts]))
 

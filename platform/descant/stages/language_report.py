@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from descant.artifacts.commit import publish
+from descant.artifacts.provenance import made_by
 from descant.artifacts.store import Artifact
 from descant.artifacts.tables import read_table
 from descant.evaluators.statistics import Interval
@@ -77,7 +78,7 @@ def content_of(stage: LanguageReport, inputs: Mapping[str, Artifact]) -> Languag
     vocabulary = inputs.get("vocabulary")
     facts = vocabulary.manifest.facts if vocabulary is not None else {}
     shortly = inputs.get("sequences")
-    made = inputs[f"{stage.systems[0]} | {LANGUAGE}"].manifest.provenance
+    first = inputs[f"{stage.systems[0]} | {LANGUAGE}"]
     return LanguageContent(
         title=stage.title,
         seed=stage.seed,
@@ -89,14 +90,7 @@ def content_of(stage: LanguageReport, inputs: Mapping[str, Artifact]) -> Languag
             for name in stage.initialisers
         ],
         compare_bytes=_trained_bytes(shortly) if shortly is not None else 0,
-        facts={
-            "Made by": {
-                "descant": made["descant"],
-                "commit": f"{made['commit']}{' with changes' if made['dirty'] else ''}",
-                "python": made["python"],
-                **made["packages"],
-            }
-        },
+        facts={"Made by": {**made_by(first.manifest.provenance)}},
         lineage={name: artifact.address for name, artifact in inputs.items()},
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from descant.artifacts.commit import publish
+from descant.artifacts.provenance import made_by
 from descant.artifacts.store import Artifact
 from descant.core.measures import measure
 from descant.data.trec import read_run, write_scores
@@ -153,8 +154,7 @@ def _training_facts(artifact: Artifact) -> dict[str, Fact]:
 
 
 def _facts(data: Artifact, baseline: Artifact) -> dict[str, dict[str, Fact]]:
-    facts, made = data.manifest.facts, baseline.manifest.provenance
-    spec = baseline.manifest.spec
+    facts, spec = data.manifest.facts, baseline.manifest.spec
     return {
         "Data": {
             "passages": facts["passages"],
@@ -168,10 +168,5 @@ def _facts(data: Artifact, baseline: Artifact) -> dict[str, dict[str, Fact]]:
             "passages retrieved per query": spec["top_k"],
             "engine": "trec_eval (pytrec-eval-terrier)",
         },
-        "Made by": {
-            "descant": made["descant"],
-            "commit": f"{made['commit']}{' with changes' if made['dirty'] else ''}",
-            "python": made["python"],
-            **made["packages"],
-        },
+        "Made by": {**made_by(baseline.manifest.provenance)},
     }

@@ -45,11 +45,11 @@ class ScoreText(Stage):
         """Publish ``rows-*`` as ``text_scores`` does."""
         texts = context.inputs["texts"]
         paths = tuple(texts.path(name) for name in texts.names("texts-"))
-        read = partial(held_out_texts, paths, split=self.split, max_bytes=self.max_bytes, seed=self.seed)
+        read = partial(texts_up_to, paths, split=self.split, max_bytes=self.max_bytes, seed=self.seed)
         return text_scores(context, self.model, read, stride=self.stride, seed=self.seed)
 
 
-def held_out_texts(paths: tuple[Path, ...], *, split: str, max_bytes: int, seed: int) -> list[str]:
+def texts_up_to(paths: tuple[Path, ...], *, split: str, max_bytes: int, seed: int) -> list[str]:
     """The documents of ``split`` of a corpus, in an order of the seed, until they hold ``max_bytes``."""
     found: list[tuple[str, str]] = []
     for path in paths:

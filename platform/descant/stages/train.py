@@ -64,7 +64,9 @@ class Train(Stage):
         inputs = dict(context.inputs)
         bases = basis_files(inputs.pop(BASES)) if BASES in inputs else {}
         embedded = inputs.pop(VECTORS, None)
-        tables = [read_table(rows.path(ROWS)) for _, rows in sorted(inputs.items())]
+        tables = [
+            read_table(rows.path(ROWS)) for name, rows in sorted(inputs.items()) if name.startswith("rows: ")
+        ]
         workplace.mkdir(exist_ok=True)
         rows = workplace / "rows.parquet"
         write_table(pa.concat_tables(tables), rows)

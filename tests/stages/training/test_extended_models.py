@@ -45,7 +45,7 @@ METHODS: dict[str, dict[str, Any]] = {
 def base_folder(folder: Path, *, tied: bool, spare: int = 0) -> FolderModel:
     """A tiny llama on disk; with ``spare`` it has rows that no token has, as Phi-2."""
     tokenizer = tiny_tokenizer("llama")
-    model: Any = tiny_model("llama", 1, vocab_size=len(tokenizer) + spare, causal=True)
+    model: Any = tiny_model("llama", 1, vocab_size=len(tokenizer) + spare, factory="AutoModelForCausalLM")
     if tied:
         model.config.tie_word_embeddings = True
         model.tie_weights()

@@ -9,9 +9,11 @@ import pytest
 import torch.multiprocessing as mp
 
 from descant.adapters import Dora, Full
-from descant.stages.training.engine import full_state
-from tests.stages.training.toy import llama, run, started
-from tests.stages.training.two_workers import BANDED, FACTORED, work_all
+from descant.stages.training.objective import Training
+from descant.stages.training.workers import join_group
+from tests.stages.training.test_masked_tokens import training as masked
+from tests.stages.training.toy import llama
+from tests.stages.training.two_workers import BANDED, FACTORED, steps_of, work_all
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +35,9 @@ def distance(found: dict[str, Any], expected: dict[str, Any]) -> float:
     return max(relative(*pair) for pair in [*pairs, (flat[0], flat[1])])
 
 
-def alone(folder: Path, **values: Any) -> dict[str, Any]:
-    trainer = started(llama(folder, **values))
-    reports = run(trainer, 6)
-    return {
-        "losses": [r.loss for r in reports],
-        "norms": [r.grad_norm for r in reports],
-        "weights": {name: t.flatten().tolist() for name, t in full_state(trainer.engine).items()},
-    }
+def alone(training: Training) -> dict[str, Any]:
+    join_group("cpu")
+    return steps_of(training)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +54,13 @@ def alone(folder: Path, **values: Any) -> dict[str, Any]:
 def test_two_workers_train_as_one_does(
     name: str, values: dict[str, Any], results: dict[str, Any], tmp_path: Path
 ) -> None:
-    assert distance(results[name], alone(tmp_path, **values)) < 1e-6
+    assert distance(results[name], alone(llama(tmp_path, **values))) < 1e-6
+
+
+def test_two_workers_fill_in_masked_text_as_one_does(results: dict[str, Any], tmp_path: Path) -> None:
+    expected = alone(masked(tmp_path))
+    assert distance(results["masked-0"], expected) < 1e-6
+    assert distance(results["masked-3"], expected) < 1e-6
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ from descant.adapters import Dora, Full, Svft
 from descant.core.errors import DescantError
 from descant.stages.training.engine import full_state
 from descant.stages.training.loop import Trainer, train
+from descant.stages.training.objective import Training
 from descant.stages.training.retrieval import RetrieverTraining
 from descant.stages.training.settings import TrainCompute
+from tests.stages.training.test_masked_tokens import training as masked
 from tests.stages.training.toy import POISON, figures, llama, run, toy_training
 
 
@@ -49,8 +51,13 @@ def sharded(zero: int, **values: Any) -> TrainCompute:
 
 
 def six_steps(folder: Path, zero: int, *, recompute: bool = False, **values: Any) -> dict[str, Any]:
+    """Six steps of a retriever."""
+    return steps_of(llama(folder, compute=sharded(zero, gradient_checkpointing=recompute), **values))
+
+
+def steps_of(training: Training) -> dict[str, Any]:
     """Losses, gradient norms and final weights of six steps without dropout."""
-    trainer = Trainer(llama(folder, compute=sharded(zero, gradient_checkpointing=recompute), **values))
+    trainer = Trainer(training)
     reports = run(trainer, 6)
     return {
         "losses": [r.loss for r in reports],
@@ -113,6 +120,8 @@ SCENARIOS = {
     "svft-3": lambda folder: six_steps(folder, 3, method=BANDED),
     "svft-factored-0": lambda folder: six_steps(folder, 0, method=FACTORED),
     "svft-factored-3": lambda folder: six_steps(folder, 3, method=FACTORED),
+    "masked-0": lambda folder: steps_of(masked(folder, compute=sharded(0))),
+    "masked-3": lambda folder: steps_of(masked(folder, compute=sharded(3))),
     "bf16-0": lambda folder: six_steps(folder, 0, precision="bf16"),
     "bf16-1": lambda folder: six_steps(folder, 1, precision="bf16"),
     "bf16-2": lambda folder: six_steps(folder, 2, precision="bf16"),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from descant.artifacts.provenance import provenance
+from descant.artifacts.provenance import made_by, provenance
 from descant.artifacts.store import Artifact, Store
 from descant.core.errors import IntegrityError
 from descant.evaluators import study as values
@@ -18,9 +18,6 @@ from descant.run.job import Results
 from descant.stages.evaluate import evaluation_of
 from descant.stages.evaluate_task import scores_by_id
 from descant.stages.fetch import judgements_of
-
-UNSTABLE = ("argv", "host")
-"""Of the provenance: what differs when the same command goes on after a kill."""
 
 
 def gather(job: Comparison, phases: Phases, results: Results) -> values.Study:
@@ -35,7 +32,7 @@ def gather(job: Comparison, phases: Phases, results: Results) -> values.Study:
         budget=values.Budget(job.budget.kind, job.budget.amount),
         scheduler=job.scheduler,
         search=job.search,
-        provenance={name: str(value) for name, value in provenance().items() if name not in UNSTABLE},
+        provenance=made_by(provenance()),
     )
 
 

@@ -79,7 +79,8 @@ def compare(
         _print(found.path(STUDY), console)
         say_where(console, send_spooled(store.root))
         return _study(found.path(STUDY))
-    display = Display(console, len(plan.steps) + len(LABELS))
+    labels = [*(item.step.label for item in plan.steps), *LABELS.values()]
+    display = Display(console, len(labels), labels)
     with (
         noise_in(store.root / NOISE),
         Tracker.open(store.root).job(

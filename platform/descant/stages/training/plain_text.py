@@ -20,6 +20,7 @@ from descant.models.causal import Pair
 from descant.models.folders import ADAPTER, read_trained
 from descant.models.new_rows import ROWS, MatrixName, new_ids, token_matrices
 from descant.stages.corpora import bits_of
+from descant.stages.training.embedding_schedule import embedding_rates, embeddings_first
 from descant.stages.training.export import save_adapter, save_tensors
 from descant.stages.training.independent import Record, summed
 from descant.stages.training.next_token import CausalTraining, Document, Documents, NextToken
@@ -104,14 +105,13 @@ class PlainText(NextToken):
 
     def rates(self) -> Mapping[torch.nn.Parameter, float]:
         """The embeddings', where they have their own."""
-        rate = self.settings.embeddings_learning_rate
-        return {} if rate is None else dict.fromkeys(self.embeddings.values(), rate)
+        return embedding_rates(self.embeddings.values(), self.settings)
 
     def starts(self) -> Mapping[torch.nn.Parameter, int]:
         """All but the embeddings wait where these go first."""
-        step = round(self.settings.embeddings_first * self.num_steps)
-        embeddings = {id(one) for one in self.embeddings.values()}
-        return {p: step for p in self.module.parameters() if step and id(p) not in embeddings}
+        return embeddings_first(
+            self.embeddings.values(), self.settings, self.module, num_steps=self.num_steps
+        )
 
     @property
     def head_parameters(self) -> int:
