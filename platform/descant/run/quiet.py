@@ -24,11 +24,20 @@ def noise_in(path: Path) -> Iterator[None]:
         ours.addHandler(handler)
         propagated, ours.propagate = ours.propagate, False
         os.dup2(log.fileno(), 2)
+        deepspeed = logging.getLogger("DeepSpeed")  # writes to standard output
+        deepspeed.addFilter(_to_standard_error)
         try:
             yield
         finally:
+            deepspeed.removeFilter(_to_standard_error)
             sys.stderr.flush()
             os.dup2(terminal, 2)
             os.close(terminal)
             ours.removeHandler(handler)
             ours.propagate = propagated
+
+
+def _to_standard_error(record: logging.LogRecord) -> bool:
+    """A filter that lets nothing through, since it has written the record itself."""
+    os.write(2, f"{record.getMessage()}\n".encode())
+    return False

@@ -1,0 +1,35 @@
+"""What libraries say while a job runs goes to a file; what descant warns of reaches the terminal."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from descant.run.quiet import noise_in
+
+
+def test_noise_goes_to_the_file_and_our_warnings_to_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    deepspeed = logging.getLogger("DeepSpeed")
+    handler = logging.StreamHandler(sys.stdout)  # as DeepSpeed sets its logger up
+    deepspeed.addHandler(handler)
+    try:
+        with noise_in(tmp_path / "noise.log"):
+            os.write(2, b"from C++\n")
+            deepspeed.warning("from DeepSpeed")
+            logging.getLogger("descant.test").warning("ours")
+            os.write(1, b"a result\n")
+    finally:
+        deepspeed.removeHandler(handler)
+    shown = capfd.readouterr()
+    assert "a result" in shown.out
+    assert "ours" in shown.err
+    assert "from" not in shown.out + shown.err
+    written = (tmp_path / "noise.log").read_text()
+    assert "from C++" in written
+    assert "from DeepSpeed" in written
+    deepspeed.warning("afterwards as before")
+    assert not deepspeed.filters
