@@ -57,6 +57,14 @@ def measure(name: str) -> Measure:
     return Measure(family, int(match.group(2)))
 
 
+def label_of(name: str) -> str:
+    """How people write a measure's name, of a ranking or not: ``nDCG@10``, ``bits per byte``."""
+    try:
+        return measure(name).label
+    except ValueError:
+        return name.replace("_", " ")
+
+
 def _normalised(value: Any) -> str:
     return str(measure(str(value)))
 

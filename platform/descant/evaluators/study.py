@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError, with_config
 
 from descant.core.errors import DataError, NumericsError
+from descant.core.measures import label_of
 
 FORMAT: Literal[1] = 1
 
@@ -59,6 +60,11 @@ class StudyTask:
     """Bits per byte of the untrained base on the probe text; None without a probe."""
     quality: float | None = None
     """The validation score whose time is told for each method; None where none was asked for."""
+
+    @property
+    def label(self) -> str:
+        """The measure as people write it."""
+        return label_of(self.measure)
 
 
 @_checked

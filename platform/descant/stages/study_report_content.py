@@ -105,7 +105,7 @@ class StudyContent:
         if best is None:
             return f"no method finished on {name}"
         rest = [row for row in result.rows if row.method not in (BASE, best.method)]
-        sentence = f"scores best on {name}: {interval_text(best)} {result.task.measure}"
+        sentence = f"scores best on {name}: {interval_text(best)} {result.task.label}"
         if result.untold:
             sentence += f". {_joined([row.method for row in result.untold])} cannot be told from it"
         elif rest:

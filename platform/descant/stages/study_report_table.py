@@ -72,7 +72,7 @@ def study_terminal_table(study: Study) -> "Table":
     for heading in ("score", "to the best", "trainable", "memory", "tokens/s"):
         table.add_column(heading, justify="right")
     for result in content.results:
-        table.add_row(Text(f"{result.task.name} ({result.task.measure})", style="bold underline"))
+        table.add_row(Text(f"{result.task.name} ({result.task.label})", style="bold underline"))
         for row in result.rows:
             standing = Text(
                 row.standing if row.to_best is None else signed(row.to_best.mean), _STYLES[row.standing]
@@ -112,7 +112,7 @@ def _task(result: TaskResult) -> list[str]:
     task = result.task
     direction = "higher" if task.higher_is_better else "lower"
     split = f"{task.test_rows:,} test rows, {task.validation_rows:,} for validation"
-    heading = f"{task.measure}, {direction} is better; {split}."
+    heading = f"{task.label}, {direction} is better; {split}."
     headings = ["method", "score, 95 % interval", "to the best, 95 % interval", "p", "standing", "seeds"]
     headings += texts.cost_names(result)
     rows = [_row(row, result) for row in result.rows]
