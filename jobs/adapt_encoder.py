@@ -23,7 +23,7 @@ from descant.stages.adaptation import Corpus, Vocabulary
 from descant.stages.base import Step
 from descant.stages.compute_bases import BASES, ComputeBases
 from descant.stages.corpora import CORPORA
-from descant.stages.encoder_adaptation import BASE_MODEL, EncoderAdaptation, MaskedPretraining, made_by
+from descant.stages.encoder_adaptation import BASE_MODEL, EncoderAdaptation, MaskedPretraining, model_of
 from descant.stages.fetch import Fetch
 from descant.stages.pair_examples import PairExamples
 from descant.stages.report import Report, content_of
@@ -77,10 +77,34 @@ class AdaptEncoder(Job):
     """Name in the model registry; not registered if left out."""
 
     @model_validator(mode="after")
-    def _has_test_splits(self) -> Self:
-        missing = [one.task for one in self.on if "test" not in one.data.splits()]
-        if missing:
-            raise ValueError(f"the data of {missing[0]} has no test split")
+    def _names_are_of_one_data_set(self) -> Self:
+        known: dict[str, AnyRetrievalSource] = {}
+        for named in (self.train_on, self.on):
+            names = [one.task for one in named]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"two data sets are called {twice[0]}")
+            for one in named:
+                if known.setdefault(one.task, one.data) != one.data:
+                    raise ValueError(f"{one.task} names other data in train_on than in on")
+        return self
+
+    @model_validator(mode="after")
+    def _data_is_fit(self) -> Self:
+        for one in self.on:
+            if "test" not in one.data.splits():
+                raise ValueError(f"the data of {one.task} has no test split")
+        for pairs in self.train_on:
+            if "train" not in pairs.data.splits():
+                raise ValueError(f"the data of {pairs.task} has no train split")
+            if self.contrastive.num_negatives and not pairs.data.has_negatives:
+                raise ValueError(
+                    f"the data of {pairs.task} has no hard negatives: set contrastive.num_negatives: 0"
+                )
+        if self.contrastive.adapt == "queries":
+            raise ValueError(
+                "contrastive.adapt: queries keeps passages as a base has them, which this job changes"
+            )
         return self
 
     def steps(self) -> Mapping[str, Step]:
@@ -92,10 +116,13 @@ class AdaptEncoder(Job):
             ways[EXTENDED] = self._adaptation(self.vocabulary)
         trained = {name: self._trained(name, way) for name, way in ways.items()}
         models = {f"trained: {name}": inputs["model"] for name, (_, inputs) in trained.items()}
-        targets: dict[str, Step] = {**models}
+        data_sets = {test.task: Step(f"fetch {test.task}", Fetch(source=test.data)) for test in self.on}
+        bases = {
+            task: self._evaluated(task, data, BASE, self.encoder, {}) for task, data in data_sets.items()
+        }
+        targets = {f"{BASE} | {task}": step for task, step in bases.items()} | models
         for test in self.on:
-            data = Step(f"fetch {test.task}", Fetch(source=test.data))
-            systems = {BASE: self._evaluated(test.task, data, BASE, self.encoder, {})}
+            data, systems = data_sets[test.task], {BASE: bases[test.task]}
             for name, (encoder, inputs) in trained.items():
                 systems[name] = self._evaluated(test.task, data, name, encoder, inputs)
             shown = {f"system: {name}": step for name, step in systems.items()}
@@ -131,7 +158,7 @@ class AdaptEncoder(Job):
     def _trained(self, name: str, way: EncoderAdaptation) -> tuple[EncoderSpec, Mapping[str, Step]]:
         """The encoder after the text, and the inputs of what uses it after the pairs."""
         pretrained = way.pretrained(self.masked)
-        encoder = self.encoder.model_copy(update={"model": made_by(pretrained)})
+        encoder = self.encoder.model_copy(update={"model": model_of(pretrained)})
         made = {BASE_MODEL: pretrained, **self._bases(name, encoder, pretrained)}
         rows = {
             f"rows: {task.task}": Step(

@@ -1,5 +1,6 @@
 """Data in which every query has one passage: paragraphs of SQuAD's layout, translations of sentences."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def test_squad_paragraphs_and_questions_are_read(tmp_path: Path) -> None:
         Query("a", "first?"),
         Query("b", "second?"),
         Query("c", "third?"),
-        Rejected("d", "test.json:1", "empty_text"),
+        Rejected("d", "test.json:3", "empty_text"),
     ]
     assert list(source.judgements("test")) == [
         Judgement("a", "test-0-0", 1),
@@ -78,6 +79,20 @@ def test_squad_paragraphs_and_questions_are_read(tmp_path: Path) -> None:
         Judgement("c", "test-1-0", 1),
     ]
     assert list(source.triples()) == [Triple("e", ("train-0-0",), ())]
+
+
+def test_squad_question_without_an_answer_is_left_out_and_files_may_be_gzip(tmp_path: Path) -> None:
+    asked = [question("a", "first?"), {**question("b", "second?"), "is_impossible": True, "answers": []}]
+    plain = squad(tmp_path / "t.json", [("one", asked), ("two \ud800", [question("c", "third?")])])
+    packed = tmp_path / "t.json.gz"
+    packed.write_bytes(gzip.compress(Path(plain).read_bytes()))
+    source = made({"kind": "squad", "test": str(packed)})
+    assert list(source.queries())[:2] == [Query("a", "first?"), Rejected("b", "t.json.gz:1", "no_answer")]
+    assert [one.query_id for one in _kept(source)] == ["a", "c"]
+    assert list(source.passages()) == [
+        Passage("test-0-0", "", "one"),
+        Rejected("test-0-1", "t.json.gz:2", "invalid_unicode"),
+    ]
 
 
 def test_squad_without_a_training_file_has_no_triples(tmp_path: Path) -> None:

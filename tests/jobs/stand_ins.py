@@ -78,7 +78,14 @@ def write_beir(folder: Path, *, num_passages: int = 6, num_queries: int = 4) -> 
 
 
 def write_other_languages(folder: Path) -> None:
-    """XCOPA, and SIB-200 in two languages."""
+    """XCOPA, XQuAD, Tatoeba, and SIB-200 in three languages."""
+    asked = [{"id": f"q{i}", "question": f"which is {i}?"} for i in range(3)]
+    article = {"paragraphs": [{"context": "a paragraph", "qas": asked}]}
+    for name in ("xquad", "tatoeba"):
+        (folder / name).mkdir(parents=True)
+    (folder / "xquad" / "xquad.tr.json").write_text(json.dumps({"data": [article]}))
+    for language in ("tur", "eng"):
+        (folder / "tatoeba" / f"tatoeba.tur-eng.{language}").write_text(f"one {language}\ntwo {language}\n")
     ends: list[dict[str, object]] = [
         {"premise": f"It is {i}.", "choice1": "a", "choice2": "b", "question": "cause", "label": i % 2}
         for i in range(12)

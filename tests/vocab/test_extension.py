@@ -99,7 +99,7 @@ def test_continued_merges_save_most_and_leave_english_alone() -> None:
     assert tokens(extended, ENGLISH) == tokens(base, ENGLISH)
 
 
-def test_pieces_that_texts_up_to_do_not_use_are_not_taken() -> None:
+def test_pieces_that_held_out_texts_do_not_use_are_not_taken() -> None:
     base = byte_level()
     corpora = Corpora(TURKISH * 3, TURKISH[:1], ENGLISH)
     extended = from_description(ContinuedMerges(num_new=200).extend(base, corpora))

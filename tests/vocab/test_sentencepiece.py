@@ -228,7 +228,7 @@ def test_added_tokens_behind_a_unigram_model_keep_their_ids() -> None:
         append_scored(described, {"▁zebra": -20.0})
 
 
-def test_chosen_pieces_are_used_on_texts_up_to_and_are_no_more_than_wanted() -> None:
+def test_chosen_pieces_are_used_on_held_out_texts_and_are_no_more_than_wanted() -> None:
     base = description(converted("unigram"))
     wanted = {"▁evlerimiz": 6, "▁ağaçlarımızın": 9, "▁unused": 5, "▁bahçelerimiz": 8, "imiz": 3}
 

@@ -41,7 +41,7 @@ def test_letters_are_missing_by_their_place_in_a_word() -> None:
     assert missing_letters(wordpiece(), ["çğşé", *ENGLISH], min_count=1) == []
 
 
-def test_every_chosen_piece_is_used_on_the_texts_up_to() -> None:
+def test_every_chosen_piece_is_used_on_the_held_out_texts() -> None:
     base = wordpiece()
     extended = from_description(WordPieces(num_new=80, min_characters=1, specificity=0).extend(base, TEXTS))
     used = {piece for row in tokens(extended, TURKISH) for piece in row}

@@ -26,10 +26,13 @@ StorePath = Annotated[
 
 
 def store_at(path: Path | None) -> Store:
-    """The store a command was given, or else the one of the environment or the folder."""
-    if path is not None:
-        os.environ["DESCANT_STORE"] = str(path)  # a trace is left in the same store
-    return Store(store_root())
+    """The store a command was given, or else the one of the environment or the folder.
+
+    What runs elsewhere finds it in the environment: traces, and workers in folders of their own that read its models.
+    """
+    root = (store_root() if path is None else path).absolute()
+    os.environ["DESCANT_STORE"] = str(root)
+    return Store(root)
 
 
 def terminal() -> "Console":

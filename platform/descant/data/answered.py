@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import ClassVar
 
 from descant.core.records import Judgement, Query, Rejected, Triple
 from descant.data.source import RetrievalSource
@@ -12,6 +13,8 @@ class AnsweredQueries(RetrievalSource):
 
     A row that cannot be used comes out of ``queries`` as ``Rejected``, once; the other streams pass over it.
     """
+
+    has_negatives: ClassVar[bool] = False
 
     @abstractmethod
     def answered(self, split: str) -> Iterator[tuple[Query, str] | Rejected]:

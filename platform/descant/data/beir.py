@@ -3,7 +3,7 @@ too."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,8 @@ SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_le
 
 class Beir(RetrievalSource):
     """A corpus, its queries and graded judgements, in one folder."""
+
+    has_negatives: ClassVar[bool] = False
 
     kind: Literal["beir"] = "beir"
     path: str

@@ -36,7 +36,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str] | Rejected]:
     ResourceError for an unreadable file.
     """
     offset = 0
-    with _opened(path) as stream:
+    with opened(path) as stream:
         for number in itertools.count(1):
             raw = stream.readline(MAX_LINE_BYTES + 1)
             if not raw:
@@ -75,7 +75,7 @@ def _skip_line(stream: BinaryIO) -> int:
     return skipped
 
 
-def _opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BinaryIO:
     """The file's bytes, inflated if they are gzip; their first two bytes decide, not the name."""
     try:
         source = path.open("rb")

@@ -209,12 +209,12 @@ def _parsed_lines(path: Path, parse: Callable[[Path, int, str], Row | Rejected])
 def _json_row(path: Path, number: int, text: str) -> Row | Rejected:
     try:
         values = json.loads(text)
-        is_storable = not _SUSPECT_ESCAPE.search(text) or all(map(_is_storable, _strings(values)))
+        is_whole = not _SUSPECT_ESCAPE.search(text) or all(map(is_storable, _strings(values)))
     except (ValueError, RecursionError):
         return rejected_line(path, number, "broken_json" if text.endswith("\n") else "cut_last_line")
     if type(values) is not dict:
         return rejected_line(path, number, "not_an_object")
-    return Row(path, number, values) if is_storable else rejected_line(path, number, "invalid_unicode")
+    return Row(path, number, values) if is_whole else rejected_line(path, number, "invalid_unicode")
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -225,6 +225,6 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(item)
 
 
-def _is_storable(text: str) -> bool:
+def is_storable(text: str) -> bool:
     """Whether UTF-8 can hold the text: half a surrogate pair it cannot, and C strings end at a NUL."""
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)

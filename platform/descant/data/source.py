@@ -7,6 +7,7 @@ its files, so the same data has the same address on every machine.
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from descant.core.errors import ConfigError
 from descant.core.records import Judgement, Passage, Query, Rejected, Triple
@@ -20,6 +21,9 @@ class RetrievalSource(PinnedFiles):
     out comes out as ``Rejected``, of one stream. They raise DataError for data that is not what the layout
     promises.
     """
+
+    has_negatives: ClassVar[bool] = True
+    """Whether training rows may have hard negatives."""
 
     @abstractmethod
     def named_files(self) -> Mapping[str, Path | HubFile]:

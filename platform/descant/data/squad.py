@@ -5,13 +5,15 @@ Answers inside the paragraphs are not read.
 
 import json
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Literal, cast
 
 from descant.core.errors import DataError
 from descant.core.records import Passage, Query, Rejected
 from descant.data.answered import AnsweredQueries
-from descant.data.rows import Row, non_empty, passage_or_rejected, query_or_rejected
+from descant.data.lines import opened
+from descant.data.rows import Row, is_storable, non_empty, passage_or_rejected, query_or_rejected
 from descant.data.splits import Split, SplitFiles
 
 
@@ -25,30 +27,45 @@ class Squad(SplitFiles, AnsweredQueries):
         for split in self.splits():
             for passage_id, paragraph in self._paragraphs(split):
                 text = paragraph.text("context").removeprefix("\ufeff")
-                yield passage_or_rejected(paragraph, Passage(passage_id, "", text))
+                if is_storable(text):
+                    yield passage_or_rejected(paragraph, Passage(passage_id, "", text))
+                else:
+                    yield paragraph.rejected(passage_id, "invalid_unicode")
 
     def answered(self, split: str) -> Iterator[tuple[Query, str] | Rejected]:
-        """The questions, each with the paragraph that it stands at."""
+        """The questions, each with the paragraph that it stands at; left out as ``no_answer`` where none is in it."""
         for passage_id, paragraph in self._paragraphs(split):
             for row in paragraph.records("qas"):
-                query = query_or_rejected(row, Query(row.identifier("id"), row.text("question").strip()))
-                yield query if isinstance(query, Rejected) else (query, passage_id)
+                found = _question(row)
+                yield found if isinstance(found, Rejected) else (found, passage_id)
 
     def _paragraphs(self, split: str) -> Iterator[tuple[str, Row]]:
-        """Each paragraph with the id of its passage: split, article and place in it."""
+        """Each paragraph with the id of its passage: split, article and place in it. Their number is their line."""
         path = self.path_of(cast("Split", split))
-        articles = Row(path, 1, _parsed(path)).records("data")
+        numbers = count(1)
         found = (
-            (f"{split}-{number}-{place}", paragraph)
-            for number, article in enumerate(articles)
+            (f"{split}-{number}-{place}", Row(path, next(numbers), paragraph.values))
+            for number, article in enumerate(Row(path, 1, _parsed(path)).records("data"))
             for place, paragraph in enumerate(article.records("paragraphs"))
         )
         return non_empty(path, found)
 
 
+def _question(row: Row) -> Query | Rejected:
+    query = Query(row.identifier("id"), row.text("question").strip())
+    if row.values.get("is_impossible"):
+        return row.rejected(query.id, "no_answer")
+    return (
+        query_or_rejected(row, query)
+        if is_storable(query.text)
+        else row.rejected(query.id, "invalid_unicode")
+    )
+
+
 def _parsed(path: Path) -> dict[str, object]:
     try:
-        found = json.loads(path.read_text("utf-8-sig"))
+        with opened(path) as stream:
+            found = json.loads(stream.read().decode("utf-8-sig"))
     except ValueError as error:
         raise DataError(
             "E-DATA-JSON",

@@ -21,6 +21,8 @@ class MaskedSpec(Spec):
     """The base model."""
     max_tokens: int = Field(256, ge=8)
     """Longest window of a text, in tokens with those that begin and end it; longer texts are several windows."""
+    mask_share: float = Field(0.15, gt=0, lt=1)
+    """Share of a text's tokens that are predicted (arXiv:1810.04805: 0.15; arXiv:2202.08005 finds 0.4 better)."""
     precision: Precision = "fp32"
     """Number format of weights and activations."""
 

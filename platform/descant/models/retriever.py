@@ -8,6 +8,7 @@ was trained on.
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,9 +48,11 @@ def save_retriever(folder: Path, spec: EncoderSpec, *, adapter: Path | None = No
     """
     model = spec.model
     if isinstance(model, MadeModel):
-        shutil.copytree(model.locate(), folder / BASE)
+        shutil.copytree(model.locate(), folder / BASE, dirs_exist_ok=True)
         model = FolderModel(path=str(folder / BASE))
-    settings = {"encoder": spec.model_dump(), "has_base": model is not spec.model}
+    settings: dict[str, Any] = {"encoder": spec.model_dump()}
+    if model is not spec.model:
+        settings["has_base"] = True
     write_folder(folder, SETTINGS, settings, model, adapter=adapter)
 
 

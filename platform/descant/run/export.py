@@ -19,7 +19,7 @@ from descant.core.errors import ConfigError, DependencyError, IntegrityError
 from descant.core.records import Passage
 from descant.models.encode import load_encoder
 from descant.models.encoder import EncoderSpec
-from descant.models.folders import ADAPTER
+from descant.models.folders import ADAPTER, BASE
 from descant.models.retriever import SETTINGS, Retriever, load_retriever
 from descant.run.export_causal import export_causal
 from descant.run.export_target import drafted, unknown_form
@@ -65,11 +65,11 @@ def export(folder: Path, target: Path, form: str) -> Path:
 
 
 def _write_peft(folder: Path, retriever: Retriever, draft: Path) -> tuple[Encode, Encode]:
-    if not (folder / ADAPTER).is_dir():
+    if not (folder / ADAPTER).is_dir() or (folder / BASE).is_dir():
         raise ConfigError(
             "E-EXP-PEFT",
             str(folder),
-            "has no adapter of its own",
+            "has no adapter of its own, or one to a base that nobody else has",
             "Nothing was written. Use the form merged.",
         )
     shutil.copytree(folder / ADAPTER, draft, dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""Keeping the terminal for people: what libraries write to standard error goes to a file."""
+"""Keeping the terminal for people: what libraries say goes to a file."""
 
 import contextlib
 import logging
@@ -10,7 +10,8 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def noise_in(path: Path) -> Iterator[None]:
-    """Send standard error of this process and of what it starts to ``path``, from the C++ of libraries too.
+    """Send standard error of this process and of what it starts to ``path``, from the C++ of libraries too, and
+    DeepSpeed's log.
 
     Our own warnings still reach the terminal.
     """

@@ -21,7 +21,7 @@ BASES = "bases"
 
 
 class ComputeBases(Stage):
-    """The canonical singular value decomposition of each target, in float64, kept in float32. No inputs."""
+    """The canonical singular value decomposition of each target, in float64, kept in float32."""
 
     name: ClassVar[str] = "compute_bases"
     compute_class: ClassVar[type[Compute]] = MapCompute

@@ -54,12 +54,16 @@ class EncoderAdaptation(LanguageData):
         model = self.base
         if self.vocabulary is not None:
             inputs[BASE_MODEL] = self._extended()
-            model = made_by(inputs[BASE_MODEL])
+            model = model_of(inputs[BASE_MODEL])
         seed = {} if "seed" in masked.training.model_fields_set else {"seed": self.seed}
         stage = TrainMasked(
-            model=MaskedSpec(model=model, max_tokens=masked.max_tokens, precision=self.encoder.precision),
+            model=MaskedSpec(
+                model=model,
+                max_tokens=masked.max_tokens,
+                mask_share=masked.mask_share,
+                precision=self.encoder.precision,
+            ),
             settings=masked.training.model_copy(update=seed),
-            mask_share=masked.mask_share,
             max_bytes=masked.max_bytes,
             replay=masked.replay,
             validation_bytes=masked.validation_bytes,
@@ -75,6 +79,6 @@ class EncoderAdaptation(LanguageData):
         return Step(f"first rows of {self.tokens}{self.place} by {initialiser.kind}", stage, inputs)
 
 
-def made_by(step: Step) -> MadeModel:
+def model_of(step: Step) -> MadeModel:
     """The model that a step makes."""
     return MadeModel(address=f"{step.stage.name}/{step.fingerprint}")

@@ -20,7 +20,7 @@ from descant.models.classifier import ClassifierSpec
 from descant.models.generate import Decoding
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.generation import generation_facts
-from descant.stages.map_parts import MapCompute, map_parts
+from descant.stages.map_parts import MapCompute, map_model_parts
 from descant.stages.model_input import ModelInput
 from descant.stages.score_overlap import OVERLAP, publish_overlap
 from descant.stages.score_rows import ROWS_PER_PART, ClassWork, ScoreWork, TextWork
@@ -92,7 +92,7 @@ class EvaluateTask(Stage):
         sizes = {
             f"rows-{number:05d}": min(ROWS_PER_PART, total - start) for number, start in enumerate(starts)
         }
-        map_parts(context, self._work(context, data), sizes, unit="rows")
+        map_model_parts(context, self._work(context, data), sizes, unit="rows")
         parts = [context.draft.published(name) for name in sizes]
         table = pa.concat_tables([read_table(context.folder / part.path) for part in parts])
         seconds = sum(part.facts["seconds"] for part in parts)

@@ -35,8 +35,6 @@ class TrainMasked(Stage):
     """The encoder to start from."""
     settings: TextTrainSettings
     """The optimisation; ``global_batch`` counts texts, and the method is full."""
-    mask_share: float = Field(0.15, gt=0, lt=1)
-    """Share of a text's tokens that are predicted (arXiv:1810.04805: 0.15; arXiv:2202.08005 finds 0.4 better)."""
     max_bytes: int = Field(ge=1)
     """How much is trained on: whole texts, in UTF-8."""
     replay: float = Field(0.0, ge=0, lt=1)
@@ -80,7 +78,6 @@ class TrainMasked(Stage):
             rows=rows,
             validation=validation,
             masked=self.model,
-            mask_share=self.mask_share,
             settings=self.settings,
             compute=context.compute,
             folder=workplace,

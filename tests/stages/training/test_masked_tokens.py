@@ -56,8 +56,7 @@ def training(
     return MaskedTraining(
         rows=write_rows(folder / "rows.parquet", given or rows(24)),
         validation=write_rows(folder / "validation.parquet", rows(6)),
-        masked=MaskedSpec(model=shared_encoder(), max_tokens=max_tokens),
-        mask_share=share,
+        masked=MaskedSpec(model=shared_encoder(), max_tokens=max_tokens, mask_share=share),
         settings=TextTrainSettings.model_validate(values | settings),
         compute=compute or TrainCompute(workers=0),
         folder=folder,
@@ -214,3 +213,31 @@ def test_embeddings_may_go_first_and_faster(tmp_path: Path) -> None:
     run(trainer, 1)
     assert not torch.equal(inner, inner_before)
     assert isinstance(task.settings.method, Full)
+
+
+def test_windows_longer_than_the_model_are_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"masked.max_tokens to 1024"):
+        training(tmp_path, max_tokens=2000).objective()
+
+
+def test_text_without_tokens_adds_nothing(objective: MaskedTokens) -> None:
+    empty = {"id": "empty", "corpus": LANGUAGE, "text": ""}
+    (window,) = objective.units([empty])
+    assert (window.places, window.targets) == ([], [])
+    both = objective.units([empty, *rows(2)])
+    engine = _called(objective)
+    with_it, without = (
+        float(objective.forward(engine, units).loss_sum.detach()) for units in (both, both[1:])
+    )
+    assert with_it == pytest.approx(without, rel=1e-6)
+
+
+def test_micro_batches_hold_as_many_windows_as_fit(tmp_path: Path) -> None:
+    long = [{"id": f"row {i}", "corpus": LANGUAGE, "text": "energy " * 200} for i in range(6)]
+    made: Any = started(
+        training(tmp_path, given=long, compute=TrainCompute(workers=0, max_micro_batch=64))
+    ).objective
+    parts = made.micro_batches(0)
+    num_windows = sum(len(part.units) for part in parts)
+    assert num_windows == 6 * -(-200 // 14)
+    assert len(parts) == -(-num_windows // 64)

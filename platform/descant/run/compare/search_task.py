@@ -143,7 +143,8 @@ class SearchTask(ComparedTask):
         return {TRAINED: trained, SCORE: self._scored(split, seed, model, examples)}
 
     def _data(self) -> Step:
-        return Step(f"fetch {self.name}", Fetch(source=self.data, validation_queries=self.rows.validation))
+        set_apart = 0 if "validation" in self.data.splits() else self.rows.validation
+        return Step(f"fetch {self.name}", Fetch(source=self.data, validation_queries=set_apart))
 
     def _passages(self, model: Mapping[str, Step]) -> Step:
         stage = EmbedPassages(encoder=self.encoder)

@@ -1,4 +1,4 @@
-"""When, and how fast, the embeddings of a language model train beside the rest of it."""
+"""When, and how fast, the embeddings of a model train beside the rest of it."""
 
 from collections.abc import Iterable, Mapping
 

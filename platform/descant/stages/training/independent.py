@@ -103,6 +103,8 @@ class IndependentRows(Objective[Dealt[Unit]]):
         self.records = training.records()
         self.order = row_order(len(self.records), training.settings, training.rows)
         self.num_steps = self.order.num_steps
+        self.most_units = self.plan.micro_batch
+        """Most units of a micro-batch."""
 
     @abstractmethod
     def units(self, records: Sequence[Record]) -> list[Unit]:
@@ -140,7 +142,7 @@ class IndependentRows(Objective[Dealt[Unit]]):
         """This worker's micro-batches of ``units``, which are the same on every worker."""
         over = sum(map(self.counted, units)) / self.plan.workers
         longest_first = sorted(units, key=self.size, reverse=True)
-        parts = deal(longest_first, dist.get_rank(), self.plan.workers, most=self.plan.micro_batch)
+        parts = deal(longest_first, dist.get_rank(), self.plan.workers, most=self.most_units)
         return [Dealt(part or longest_first[:1], bool(part), over) for part in parts]
 
     def examples(self) -> Iterator[list[Record]]:

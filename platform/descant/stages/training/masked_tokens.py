@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from descant.core.seeds import seed_for
 from descant.models.folders import ADAPTER
-from descant.models.load import load_masked_model
+from descant.models.load import check_text_settings, load_masked_model
 from descant.models.masked import MaskedSpec
 from descant.models.new_rows import token_matrices
 from descant.stages.corpora import CORPORA
@@ -45,7 +45,6 @@ class MaskedTraining(TaskTraining):
 
     settings: TextTrainSettings
     masked: MaskedSpec
-    mask_share: float
 
     @property
     def model_spec(self) -> MaskedSpec:
@@ -95,12 +94,20 @@ class MaskedTokens(IndependentRows[Window]):
 
     def __init__(self, training: MaskedTraining) -> None:
         super().__init__(training)
-        self.masked, self.share_chosen = training.masked, training.mask_share
+        self.masked = training.masked
+        self.most_units = training.compute.max_micro_batch  # a text may be many windows
         model, self.tokenizer = load_masked_model(
             training.masked.model,
             seed=training.settings.seed,
             precision=training.masked.precision,
             device=training.compute.device,
+        )
+        check_text_settings(
+            model,
+            self.tokenizer,
+            pooling="mean",
+            longest=training.masked.max_tokens,
+            fields="masked.max_tokens",
         )
         special = set(self.tokenizer.all_special_ids)
         self.ordinary = np.array([i for i in range(len(self.tokenizer)) if i not in special])
@@ -177,14 +184,14 @@ class MaskedTokens(IndependentRows[Window]):
         longest = self.masked.max_tokens - 2
         found = []
         for record, ids in zip(records, tokenised["input_ids"], strict=True):
-            for start in range(0, len(ids), longest):
+            for start in range(0, max(1, len(ids)), longest):
                 draw = np.random.default_rng(seed_for(self.settings.seed, "mask", time, record["id"], start))
                 found.append(self._hidden(record["id"], [begin, *ids[start : start + longest], end], draw))
         return found
 
     def _hidden(self, record_id: str, ids: list[int], draw: np.random.Generator) -> Window:
         inner = len(ids) - 2
-        number = max(1, round(self.share_chosen * inner))
+        number = min(inner, max(1, round(self.masked.mask_share * inner)))
         places = sorted((1 + draw.choice(inner, number, replace=False)).tolist())
         targets, hidden = [ids[place] for place in places], list(ids)
         for place, kind in zip(places, draw.random(number), strict=True):

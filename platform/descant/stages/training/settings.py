@@ -110,7 +110,7 @@ class TaskTrainSettings(Optimisation):
 
 
 class TextTrainSettings(Optimisation):
-    """The optimisation of a language model on plain text; ``global_batch`` counts sequences."""
+    """The optimisation of a language model on plain text, where ``global_batch`` counts sequences, or of an encoder."""
 
     embeddings_learning_rate: float | None = Field(None, gt=0)
     """Peak learning rate of the embeddings that train: all of them with method full, else those of new tokens. That of

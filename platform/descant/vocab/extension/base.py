@@ -49,7 +49,7 @@ class Extension(Spec, ABC):
         if family not in self.families:
             raise ConfigError(
                 "E-VOC-FAMILY",
-                f"{type(self).__name__} for a tokenizer of {FAMILIES[family]}",
+                f"{getattr(self, 'kind', type(self).__name__)} for a tokenizer of {FAMILIES[family]}",
                 f"these settings know {', '.join(FAMILIES[one] for one in self.families)}",
                 "Nothing was learned. Choose another way to extend it.",
             )
