@@ -18,6 +18,7 @@ from descant.vocab.extension import (
     WordPieces,
 )
 from descant.vocab.side_effects import side_effects
+from descant.vocab.words import FAMILIES, Family
 from tests.vocab.bases import (
     BLOOM,
     ENGLISH,
@@ -129,9 +130,9 @@ def test_words_with_vowel_signs_get_pieces_of_their_own() -> None:
     ids=["continued", "separate", "wordpiece"],
 )
 def test_tokenizers_of_other_families_are_refused(
-    way: Extension, base: PreTrainedTokenizerFast, family: str
+    way: Extension, base: PreTrainedTokenizerFast, family: Family
 ) -> None:
-    with pytest.raises(ConfigError, match=f"for a {family} tokenizer"):
+    with pytest.raises(ConfigError, match=f"for a tokenizer of {FAMILIES[family]}"):
         way.extend(base, TEXTS)
 
 

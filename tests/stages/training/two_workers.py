@@ -15,6 +15,7 @@ from descant.stages.training.loop import Trainer, train
 from descant.stages.training.objective import Training
 from descant.stages.training.retrieval import RetrieverTraining
 from descant.stages.training.settings import TrainCompute
+from tests.stages.toy_encoder import shared_encoder
 from tests.stages.training.test_masked_tokens import training as masked
 from tests.stages.training.toy import POISON, figures, llama, run, toy_training
 
@@ -32,6 +33,8 @@ def leave() -> None:
 
 def work_all(rank: int, folder: Path) -> None:
     """Every scenario; rank 0 writes what came out."""
+    torch.set_num_threads(1)
+    shared_encoder()  # before there is a group, in which transformers saves on rank 0 alone
     join(rank, folder)
     results = {name: scenario(folder / name) for name, scenario in SCENARIOS.items()}
     if rank == 0:
