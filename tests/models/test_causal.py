@@ -25,9 +25,8 @@ def decoded(model: CausalModel, ids: list[int]) -> str:
 def test_pair_holds_every_character_and_the_prompt_that_generation_sees(
     prompt: str, continuation: str, end: bool
 ) -> None:
-    special = (
-        TINY.tokenizer.all_special_tokens
-    )  # as text they are read as what they stand for, and not decoded
+    # The text of a special token is read as that token, which decoding leaves out.
+    special = TINY.tokenizer.all_special_tokens
     assume(not any(token in prompt + continuation for token in special))
     pair = TINY.encode_pair(prompt, continuation, end=end)
     assert decoded(TINY, pair.ids) == prompt + continuation
