@@ -14,67 +14,43 @@ from pydantic import Field, model_validator
 
 from descant.adapters import Spectral
 from descant.core.measures import MeasureName
-from descant.core.spec import Spec
 from descant.data import AnyRetrievalSource
 from descant.indexes.exact import Exact
 from descant.models.encoder import EncoderSpec
-from descant.run.job import Job, RegisterModel, Results
-from descant.stages.adaptation import Corpus, Vocabulary
+from descant.run.job import RegisterModel, Results
+from descant.stages.adaptation import Vocabulary
 from descant.stages.base import Step
 from descant.stages.compute_bases import BASES, ComputeBases
-from descant.stages.corpora import CORPORA
 from descant.stages.encoder_adaptation import BASE_MODEL, EncoderAdaptation, MaskedPretraining, model_of
 from descant.stages.fetch import Fetch
 from descant.stages.pair_examples import PairExamples
 from descant.stages.report import Report, content_of
 from descant.stages.report_table import terminal_table
-from descant.stages.retrieval_steps import TrainingTask, evaluated
+from descant.stages.retrieval_steps import RetrievalTask, RetrievalTest, TrainingTask
 from descant.stages.train import Train
 from descant.stages.training.settings import TrainSettings
-
-BASE, SAME_TEXT, EXTENDED = "base", "trained on the same text", "extended and trained"
-
-
-class TestSet(Spec):
-    """Retrieval data that every system answers."""
-
-    task: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    """A short name, shown in the report."""
-    data: AnyRetrievalSource
-    """The corpus, its queries and judgements."""
+from jobs.language_job import BASE, EXTENDED, SAME_TEXT, LanguageJob
 
 
-class AdaptEncoder(Job):
+class AdaptEncoder(LanguageJob):
     """Extend an encoder's vocabulary, train it on a language's text and on pairs, compare retrieval with the base's."""
 
     job: Literal["adapt_encoder"] = "adapt_encoder"
     """This job."""
-    name: str = Field(min_length=1, max_length=80)
-    """What it is about."""
     encoder: EncoderSpec
     """The base."""
-    language: Corpus
-    """The language it is adapted to."""
-    base_language: Corpus
-    """The language it must not forget."""
-    vocabulary: Vocabulary | None = None
-    """New tokens; trained with the base's own if left out."""
     masked: MaskedPretraining
     """Plain text, whose masked tokens are filled in."""
     train_on: tuple[TrainingTask, ...] = Field(min_length=1)
     """Pairs of texts that belong together."""
     contrastive: TrainSettings
     """How it is trained on the pairs."""
-    on: tuple[TestSet, ...] = Field(min_length=1)
+    on: tuple[RetrievalTask, ...] = Field(min_length=1)
     """What every system is tested on; the first decides about registration."""
-    also_without: bool = True
-    """Also train the base on the same text and pairs without new tokens."""
     measures: tuple[MeasureName, ...] = ("ndcg_at_10", "success_at_1", "mrr_at_10")
     """What is reported; the first one decides."""
     top_k: int = Field(100, ge=1)
     """Passages retrieved per query."""
-    register_as: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")
-    """Name in the model registry; not registered if left out."""
 
     @model_validator(mode="after")
     def _names_are_of_one_data_set(self) -> Self:
@@ -109,12 +85,10 @@ class AdaptEncoder(Job):
 
     def steps(self) -> Mapping[str, Step]:
         """For each test set one evaluation per system, and the report over them."""
-        ways: dict[str, EncoderAdaptation] = {}
-        if self.also_without or self.vocabulary is None:
-            ways[SAME_TEXT] = self._adaptation(None)
-        if self.vocabulary is not None:
-            ways[EXTENDED] = self._adaptation(self.vocabulary)
-        trained = {name: self._trained(name, way) for name, way in ways.items()}
+        trained = {
+            name: self._trained(name, self._adaptation(vocabulary))
+            for name, vocabulary in self.vocabularies.items()
+        }
         models = {f"trained: {name}": inputs["model"] for name, (_, inputs) in trained.items()}
         data_sets = {test.task: Step(f"fetch {test.task}", Fetch(source=test.data)) for test in self.on}
         bases = {
@@ -144,15 +118,13 @@ class AdaptEncoder(Job):
         """The adapted encoder, judged on the first test set against the base."""
         if self.register_as is None:
             return None
-        adapted, task = SAME_TEXT if self.vocabulary is None else EXTENDED, self.on[0].task
-        names = (f"trained: {adapted}", f"{adapted} | {task}", f"{BASE} | {task}")
+        task = self.on[0].task
+        names = (f"trained: {self.adapted}", f"{self.adapted} | {task}", f"{BASE} | {task}")
         return RegisterModel(self.register_as, *names, self.measures[0])
 
     def _adaptation(self, vocabulary: Vocabulary | None) -> EncoderAdaptation:
-        corpora = dict(zip(CORPORA, (self.language, self.base_language), strict=True))
-        tokens = "the base's tokens" if vocabulary is None else "new tokens"
         return EncoderAdaptation(
-            encoder=self.encoder, corpora=corpora, vocabulary=vocabulary, seed=self.seed, tokens=tokens
+            model=self.encoder, corpora=self.corpora, vocabulary=vocabulary, seed=self.seed
         )
 
     def _trained(self, name: str, way: EncoderAdaptation) -> tuple[EncoderSpec, Mapping[str, Step]]:
@@ -174,8 +146,7 @@ class AdaptEncoder(Job):
             )
             for task in self.train_on
         }
-        seed = {} if "seed" in self.contrastive.model_fields_set else {"seed": self.seed}
-        settings = self.contrastive.model_copy(update={**seed, "share_with_examples": 0.0})
+        settings = self.contrastive.seeded(self.seed).model_copy(update={"share_with_examples": 0.0})
         step = Step(f"train on pairs, {name}", Train(encoder=encoder, settings=settings), {**rows, **made})
         return encoder, {"model": step, **made}
 
@@ -192,18 +163,8 @@ class AdaptEncoder(Job):
     def _evaluated(
         self, task: str, data: Step, name: str, encoder: EncoderSpec, inputs: Mapping[str, Step]
     ) -> Step:
-        return evaluated(
-            encoder,
-            data,
-            where=f"{task}, {name}",
-            label=f"{task}, {name}",
-            inputs=inputs,
-            shown={},
-            index=Exact(),
-            measures=self.measures,
-            top_k=self.top_k,
-            seed=self.seed,
-        )
+        test = RetrievalTest(index=Exact(), measures=self.measures, top_k=self.top_k, seed=self.seed)
+        return test.scored(encoder, data, f"{task}, {name}", inputs)
 
     def _report(self, task: str) -> Report:
         pairs = ((EXTENDED, SAME_TEXT),) if self.vocabulary is not None and self.also_without else ()

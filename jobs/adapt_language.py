@@ -15,11 +15,11 @@ from pydantic import Field, model_validator
 from descant.core.spec import Spec
 from descant.models.causal import CausalSpec
 from descant.models.generate import Decoding
-from descant.run.job import Job, RegisterModel, Results
-from descant.stages.adaptation import Adaptation, Corpus, Vocabulary
+from descant.run.job import RegisterModel, Results
+from descant.stages.adaptation import Adaptation, Vocabulary
 from descant.stages.base import Step
 from descant.stages.continue_texts import ContinueTexts
-from descant.stages.corpora import CORPORA
+from descant.stages.corpora import CORPORA, LANGUAGE
 from descant.stages.evaluate_task import EvaluateTask, TaskMeasure
 from descant.stages.initialise_embeddings import MODEL
 from descant.stages.language_report import LanguageReport, content_of
@@ -31,8 +31,7 @@ from descant.stages.training.settings import TextTrainSettings
 from descant.tasks import AnyTask
 from descant.tasks.translation import Translation
 from descant.vocab.initialise import AnyInitialiser
-
-BASE, SAME_TEXT, EXTENDED = "base", "trained on the same text", "extended and trained"
+from jobs.language_job import BASE, EXTENDED, LanguageJob
 
 
 class InitialiserComparison(Spec):
@@ -76,29 +75,19 @@ class Scored(Spec):
         return {f"{name} | task: {self.task.name}": scored}
 
 
-class AdaptLanguage(Job):
+class AdaptLanguage(LanguageJob):
     """Extend a language model's vocabulary for a language and train it further, against the same without new tokens."""
 
     job: Literal["adapt_language"] = "adapt_language"
     """This job."""
-    name: str = Field(min_length=1, max_length=80)
-    """What it is about: the title of the report."""
     model: CausalSpec
     """The base."""
-    language: Corpus
-    """The language it is adapted to."""
-    base_language: Corpus
-    """The language it must not forget."""
-    vocabulary: Vocabulary | None = None
-    """New tokens; trained with the base's own if left out."""
     budget: TextBudget
     """How much text it is trained on."""
     replay: float = Field(0.0, ge=0, lt=1)
     """Share of it that is text of the base's language."""
     training: TextTrainSettings
     """Optimisation and method."""
-    also_without: bool = True
-    """Also train the base on the same text without new tokens: what these are worth beyond training."""
     compare_initialisers: InitialiserComparison | None = None
     """A comparison of first rows beside it."""
     on: tuple[Scored, ...] = ()
@@ -111,8 +100,6 @@ class AdaptLanguage(Job):
     """Held-out texts that every system continues."""
     sample_tokens: int = Field(64, ge=1)
     """Tokens of a continuation."""
-    register_as: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")
-    """Name in the model registry; not registered if left out."""
 
     @model_validator(mode="after")
     def _compares_what_is_there(self) -> "AdaptLanguage":
@@ -122,15 +109,10 @@ class AdaptLanguage(Job):
 
     def steps(self) -> Mapping[str, Step]:
         """Scores of every system and the report over them."""
-        settings, plain = self._settings(), self._adaptation(None)
-        inputs: dict[str, Step] = {}
-        ways: dict[str, Adaptation] = {}
-        if self.also_without or self.vocabulary is None:
-            ways[SAME_TEXT] = plain
-        if self.vocabulary is not None:
-            ways[EXTENDED] = self._adaptation(self.vocabulary)
-            inputs["vocabulary"] = ways[EXTENDED].learned()
-        inputs |= self._scored(BASE, plain, {})
+        settings = self.training.seeded(self.seed)
+        ways = {name: self._adaptation(vocabulary) for name, vocabulary in self.vocabularies.items()}
+        inputs = {"vocabulary": ways[EXTENDED].learned()} if EXTENDED in ways else {}
+        inputs |= self._scored(BASE, self._adaptation(None), {})
         for name, way in ways.items():
             trained = way.trained(f"train, {name}", settings, self._packed(way, self.budget), way.start())
             inputs[f"{name} | trained"] = trained
@@ -153,23 +135,14 @@ class AdaptLanguage(Job):
         """The adapted model, judged by bits per byte of the language against the base."""
         if self.register_as is None:
             return None
-        adapted = SAME_TEXT if self.vocabulary is None else EXTENDED
-        names = (f"{adapted} | trained", f"{adapted} | language", f"{BASE} | language")
+        names = (f"{self.adapted} | trained", f"{self.adapted} | language", f"{BASE} | language")
         return RegisterModel(self.register_as, *names, "bits_per_byte")
 
     def _adaptation(self, vocabulary: Vocabulary | None) -> Adaptation:
-        corpora = dict(zip(CORPORA, (self.language, self.base_language), strict=True))
-        tokens = "the base's tokens" if vocabulary is None else "new tokens"
-        return Adaptation(
-            model=self.model, corpora=corpora, vocabulary=vocabulary, seed=self.seed, tokens=tokens
-        )
+        return Adaptation(model=self.model, corpora=self.corpora, vocabulary=vocabulary, seed=self.seed)
 
-    def _settings(self) -> TextTrainSettings:
-        seed = {} if "seed" in self.training.model_fields_set else {"seed": self.seed}
-        return self.training.model_copy(update=seed)
-
-    def _packed(self, way: Adaptation, budget: TextBudget, *, short: bool = False) -> Step:
-        return way.packed(budget, replay=self.replay, validation_bytes=self.validation_bytes, short=short)
+    def _packed(self, way: Adaptation, budget: TextBudget) -> Step:
+        return way.packed(budget, replay=self.replay, validation_bytes=self.validation_bytes)
 
     def _scored(self, name: str, way: Adaptation, model: Mapping[str, Step]) -> dict[str, Step]:
         """Everything that is measured of a system, by its role in the report."""
@@ -186,7 +159,7 @@ class AdaptLanguage(Job):
             seed=self.seed,
         )
         found[f"{name} | written"] = Step(
-            f"continue texts, {name}", writing, {"texts": way.texts("language"), **model}
+            f"continue texts, {name}", writing, {"texts": way.texts(LANGUAGE), **model}
         )
         for task in self.on:
             found |= task.steps(name, self.model, model, self.seed)
@@ -198,10 +171,10 @@ class AdaptLanguage(Job):
         """The language under first rows before and after the short training, and what that was trained on."""
         assert self.compare_initialisers is not None
         name, start = initialiser.kind, way.start(initialiser)
-        sequences = self._packed(way, self.compare_initialisers.budget, short=True)
+        sequences = self._packed(way, self.compare_initialisers.budget)
         trained = way.trained(f"train, {name}, short", settings, sequences, start)
         found = {"sequences": sequences}
         for when, model in (("before", {MODEL: start[START]}), ("after", way.with_model(trained, settings))):
             label = f"score language, {name}, {when}"
-            found[f"{name} | {when}"] = way.scored(label, "language", model, max_bytes=self.score_bytes)
+            found[f"{name} | {when}"] = way.scored(label, LANGUAGE, model, max_bytes=self.score_bytes)
         return found

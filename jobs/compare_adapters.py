@@ -19,7 +19,7 @@ from descant.run.compare.cells import Phase, slug
 from descant.run.compare.compared import ComparedTask
 from descant.run.compare.comparison import Comparison
 from descant.run.compare.search_task import SearchTask, ShownExamples
-from descant.run.compare.space import Axis, Setting
+from descant.run.compare.space import Axis, Setting, applied
 from descant.run.compare.tasks import AnyComparedTask
 from descant.stages.base import Step
 from descant.tasks import LOWER_IS_BETTER
@@ -117,16 +117,6 @@ class CompareAdapters(Comparison):
     def _values(self, name: str, setting: Setting) -> dict[str, Any]:
         """The settings of a training: what the candidate says with what the setting changes of it, and the rest."""
         candidate = next(candidate for candidate in self.methods if candidate.name == name)
-        values: dict[str, Any] = {"method": candidate.method.model_dump()}
-        if candidate.examples is not None:
-            values["examples"] = candidate.examples.model_dump()
-        for key, value in setting.items():
-            part, _, rest = key.partition(".")
-            if part in _PARTS and rest:
-                values[part] = {**values.get(part, {}), rest: value}
-            else:
-                values[key] = value
-        return {
-            key: _PARTS[key].validate_python(value) if key in _PARTS else value
-            for key, value in values.items()
-        }
+        given = {key: part.model_dump() for key in _PARTS if (part := getattr(candidate, key)) is not None}
+        parts, rest = applied(setting, given, _PARTS)
+        return {key: _PARTS[key].validate_python(value) for key, value in parts.items()} | rest

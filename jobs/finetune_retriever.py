@@ -30,7 +30,7 @@ from descant.stages.mined import mined
 from descant.stages.pair_examples import PairExamples
 from descant.stages.report import Report, content_of
 from descant.stages.report_table import terminal_table
-from descant.stages.retrieval_steps import TrainingTask, evaluated
+from descant.stages.retrieval_steps import RetrievalTest, TrainingTask
 from descant.stages.train import Train
 from descant.stages.training.settings import TrainSettings
 
@@ -158,9 +158,8 @@ class FinetuneRetriever(Job):
         own = TrainingTask(task=self.task, data=self.data, max_rows=self.max_rows)
         tasks = self.train_on or (own,)
         rows = {f"rows: {task.task}": self._rows(task, label) for task in tasks}
-        seed = {} if "seed" in self.training.model_fields_set else {"seed": self.seed}
         share = {} if label == "with examples" else {"share_with_examples": 0.0}
-        settings = self.training.model_copy(update=seed | share)
+        settings = self.training.seeded(self.seed).model_copy(update=share)
         return Step(
             f"train {label}", Train(encoder=self.encoder, settings=settings), {**rows, **self._bases()}
         )
@@ -191,17 +190,6 @@ class FinetuneRetriever(Job):
         self, data: Step, label: str, trained: Step | None = None, mined: Step | None = None
     ) -> Step:
         model = {"model": trained, **self._bases()} if trained is not None else {}
-        shown = {"examples": mined} if mined is not None else {}
         where = "base" if trained is None else trained.label.removeprefix("train ")
-        return evaluated(
-            self.encoder,
-            data,
-            where=where,
-            label=label,
-            inputs=model,
-            shown=shown,
-            index=self.index,
-            measures=self.measures,
-            top_k=self.top_k,
-            seed=self.seed,
-        )
+        test = RetrievalTest(index=self.index, measures=self.measures, top_k=self.top_k, seed=self.seed)
+        return test.scored(self.encoder, data, label, model, where=where, examples=mined)

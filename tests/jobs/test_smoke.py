@@ -12,7 +12,7 @@ from descant.artifacts.tables import read_table
 from descant.run.registry import list_versions, load
 from descant.stages.fetch import passages_of
 from descant.stages.vectors import read_vectors
-from tests.jobs.command import descant, labelled
+from tests.jobs.command import descant, finished_run, labelled
 
 pytestmark = pytest.mark.ray
 
@@ -21,10 +21,7 @@ RECIPE = "jobs/recipes/finetune_retriever/smoke.yaml"
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
-    store = tmp_path_factory.mktemp("smoke") / "store"
-    done = descant(store, "run", RECIPE, "--compute", "clusters/local")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Store(store), done.stdout
+    return finished_run(RECIPE, tmp_path_factory.mktemp("smoke") / "store")
 
 
 def test_run_prints_systems_intervals_report_and_how_to_open_mlflow(finished: tuple[Store, str]) -> None:

@@ -16,6 +16,7 @@ from descant.evaluators.statistics import paired_test
 from descant.models.encoder import EncoderSpec
 from descant.models.load import load_model
 from descant.models.retriever import load_retriever, save_retriever
+from descant.models.tiny import tiny_tokenizer
 from descant.run.gate import Evidence
 from descant.run.lineage import lineage_of
 from descant.run.registry import list_versions, load, model_folder, promote, register, show
@@ -253,6 +254,18 @@ def test_file_that_could_run_code_is_refused_before_and_after_registering(
     assert caught.value.exit_code == 6
     with pytest.raises(PolicyError, match=Path(name).name):
         registered(root, fresh, evidence(0.4))
+
+
+def test_chat_template_is_registered_with_its_tokenizer(
+    root: Path, retrievers: Folders, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(retrievers[0], tmp_path / "chats"))
+    tokenizer = tiny_tokenizer("llama")
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    tokenizer.save_pretrained(folder / "extension")
+    assert (folder / "extension" / "chat_template.jinja").is_file()
+    registered(root, folder, evidence(0.4))
+    assert "jinja" in "".join(path.name for path in model_folder("models:/science/1", Store(root)).rglob("*"))
 
 
 def test_link_in_a_registered_folder_is_refused(root: Path, retrievers: Folders) -> None:

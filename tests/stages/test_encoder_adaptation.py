@@ -53,14 +53,22 @@ def extended(folder: Path, num_new: int = 40) -> Step:
     return Step("extend", stage, inputs)
 
 
-def pretrained(folder: Path, start: Step | None = None, **values: Any) -> Step:
+def pretrained(
+    folder: Path, start: Step | None = None, settings: dict[str, Any] = TRAINING, **text: Any
+) -> Step:
     texts = corpora(folder)
     inputs = {LANGUAGE: texts["texts"], BASE_LANGUAGE: texts["base_texts"]}
     model: Any = shared_encoder()
     if start is not None:
         inputs[BASE_MODEL], model = start, model_of(start)
-    settings = {"settings": TRAINING, "max_bytes": 3000, "replay": 0.2, "validation_bytes": 500, "seed": 1}
-    stage = TrainMasked.model_validate({"model": {"model": model, "max_tokens": 32}} | settings | values)
+    stage = TrainMasked.model_validate(
+        {
+            "model": {"model": model, "masking": {"max_tokens": 32}},
+            "text": {"max_bytes": 3000, "replay": 0.2, "validation_bytes": 500, **text},
+            "settings": settings,
+            "seed": 1,
+        }
+    )
     return Step("fill in", stage, inputs)
 
 

@@ -37,7 +37,20 @@ def test_the_tokenizer_loads_and_the_facts_are_its_counts(tmp_path: Path) -> Non
             assert facts[name][which]["tokens"] == counted
         assert facts[name][which]["texts"] == len(texts)
     assert facts["language"]["change"] < -0.25
+    assert facts["share_cut_at_marks"] == 0
     assert facts["base_language"] | {"share_changed": 0.0, "change": 0.0} == facts["base_language"]
+
+
+def test_what_was_not_reached_is_told(tmp_path: Path) -> None:
+    stage = vocabulary(tmp_path, extension={"kind": "continued_merges", "num_new": 500}).stage
+    effects = {"change": -0.4, "share_changed": 0.0}
+    reached = {"new_tokens": 500, "share_cut_at_marks": 0.0, "language": effects, "base_language": effects}
+    assert stage.finding(reached).endswith("differently")
+    told = stage.finding(reached | {"new_tokens": 120, "share_cut_at_marks": 0.4})
+    assert "only 120 of the 500 new tokens asked for" in told
+    assert "with keep_marks: true there are 40% fewer pieces" in told
+    added = vocabulary(tmp_path, extension={"kind": "added_tokens", "num_new": 500}).stage
+    assert "keep_marks" not in added.finding(reached | {"share_cut_at_marks": 0.4})
 
 
 def test_a_base_with_a_sentencepiece_model_gets_it_extended(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from descant.data.text_filters import TextFilters, letter_share, normalised, rep
 from descant.run.profile import Profile
 from descant.stages.base import Step
 from descant.stages.filter_text import FilterText
-from descant.stages.split_text import HELD_OUT, SplitText, texts_of
+from descant.stages.split_text import HELD_OUT, SplitText, cut_to, texts_of
 from tests.pipeline import made
 
 PROFILE = Profile().of_trial()
@@ -205,6 +205,43 @@ def test_equal_and_nearly_equal_documents_are_kept_once(store: Store, tmp_path: 
 
 
 # --- splits ---
+
+
+def test_long_held_out_documents_are_cut_behind_a_word_and_those_to_learn_from_are_not(
+    store: Store, tmp_path: Path
+) -> None:
+    long = "uzun kelimeler " * 40
+    learned = write_jsonl(tmp_path / "a.jsonl", [{"text": f"ilk {long}"}, {"text": "kısa bir metin"}])
+    held_out = write_jsonl(
+        tmp_path / "b.jsonl", [{"text": f"{n} {long}"} for n in range(8)] + [{"text": "kısa"}]
+    )
+    values = {"test": 0.5, "tokenizer": 0.0, "near_duplicates": False}
+    found = split(store, [learned], [held_out], max_held_out_bytes=100, **values)
+    assert sorted(texts_of(found, ["train"])) == [f"ilk {long}".strip(), "kısa bir metin"]
+    for which in ("validation", "test"):
+        texts = list(texts_of(found, [which]))
+        assert found.manifest.facts["bytes"][which] == sum(len(text.encode()) for text in texts)
+        cut = [text for text in texts if text != "kısa"]
+        assert cut, "the seed deals some out to both"
+        assert all(80 < len(text.encode()) <= 100 for text in cut)
+        assert all(text == f"{text[0]} {long}"[: len(text)] for text in cut)
+        assert {text.split()[-1] for text in cut} <= {"uzun", "kelimeler"}
+
+
+@pytest.mark.parametrize(
+    ("text", "num_bytes", "found"),
+    [
+        ("üç beş", 9, "üç beş"),
+        ("üç beş x", 9, "üç beş"),
+        ("dokuz on x", 7, "dokuz"),
+        ("üç beş", 3, "ü"),
+        ("üçbeş", 4, "üç"),
+        ("a " + "字" * 40, 90, "a " + "字" * 29),
+        (" üç", 2, " "),
+    ],
+)
+def test_text_is_cut_to_its_words_or_else_its_characters(text: str, num_bytes: int, found: str) -> None:
+    assert cut_to(text, num_bytes) == found
 
 
 def test_splits_do_not_overlap_and_hold_everything(store: Store, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 from descant.artifacts.models import FolderModel
 from descant.models.tiny import tiny_model, tiny_tokenizer
@@ -20,4 +20,10 @@ def toy_encoder(folder: Path) -> FolderModel:
 @cache
 def shared_encoder() -> FolderModel:
     """The same for all tests that only read it."""
-    return toy_encoder(Path(mkdtemp(prefix="toy-encoder-")))
+    return toy_encoder(Path(_home().name))
+
+
+@cache
+def _home() -> TemporaryDirectory[str]:
+    """Kept, so that it is there as long as the process."""
+    return TemporaryDirectory(prefix="toy-encoder-")

@@ -17,8 +17,9 @@ from descant.vocab.extension import (
     SeparateMerges,
     WordPieces,
 )
+from descant.vocab.marks import keep_marks, share_cut_at_marks
 from descant.vocab.side_effects import side_effects
-from descant.vocab.words import FAMILIES, Family
+from descant.vocab.words import FAMILIES, Family, description
 from tests.vocab.bases import (
     BLOOM,
     ENGLISH,
@@ -118,6 +119,15 @@ def test_words_with_vowel_signs_get_pieces_of_their_own() -> None:
             for k in (False, True)
         )
         assert whole.extended.tokens < cut.extended.tokens
+
+
+def test_share_cut_at_marks_is_that_of_words_which_are_whole_without_the_cuts() -> None:
+    described = description(byte_level())
+    assert share_cut_at_marks(described, ["मेरी किताब"]) == pytest.approx(1 - 2 / 9)
+    assert share_cut_at_marks(described, TURKISH) == 0
+    assert share_cut_at_marks(keep_marks(described), HINDI) == 0
+    assert share_cut_at_marks(description(wordpiece()), HINDI) == 0
+    assert share_cut_at_marks(described, []) == 0
 
 
 @pytest.mark.parametrize(

@@ -29,15 +29,15 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def code_of(made: Mapping[str, Any]) -> dict[str, str]:
+    """Of a provenance, the code: version and, from a checkout, the commit, with a mark when files have changed."""
+    commit = f"{made['commit']}{' with changes' if made['dirty'] else ''}"
+    return {"descant": made["descant"], **({"commit": commit} if made["commit"] else {})}
+
+
 def made_by(made: Mapping[str, Any]) -> dict[str, str]:
     """Of a provenance, what a report names: versions and commit, the same wherever and however it was run."""
-    changes = " with changes" if made["dirty"] else ""
-    return {
-        "descant": made["descant"],
-        "commit": f"{made['commit']}{changes}",
-        "python": made["python"],
-        **made["packages"],
-    }
+    return {**code_of(made), "python": made["python"], **made["packages"]}
 
 
 def _git(*arguments: str) -> str | None:

@@ -1,7 +1,8 @@
 """Parts as Parquet tables: one Arrow schema per kind of record, written so that equal rows give equal bytes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from descant.artifacts.commit import publish
+from descant.artifacts.manifest import Part
 from descant.core.errors import IntegrityError
-from descant.core.records import Judgement, Passage, Query, Triple
+from descant.core.records import Judgement, Passage, Query, Rejected, Triple
 
 Record = TypeVar("Record", Passage, Query, Judgement, Triple)
 
@@ -35,6 +38,28 @@ _SCHEMAS: dict[type, pa.Schema] = {
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a table without anything that varies between equal runs."""
     pq.write_table(table, path, compression="zstd", use_dictionary=False, write_statistics=False)
+
+
+def publish_table(
+    folder: Path,
+    name: str,
+    table: pa.Table,
+    *,
+    check: Callable[[Path], object] | None = None,
+    rejected: Sequence[Rejected] = (),
+    facts: Mapping[str, Any] | None = None,
+) -> Part:
+    """Commit a table as one part with as many rows as it has; see ``publish``."""
+    return publish(
+        folder,
+        name,
+        partial(write_table, table),
+        rows=len(table),
+        suffix=".parquet",
+        check=check,
+        rejected=rejected,
+        facts=facts,
+    )
 
 
 def read_table(path: Path) -> pa.Table:

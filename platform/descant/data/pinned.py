@@ -45,19 +45,14 @@ class HubFile:
             raise self._missing(f"not cached and not to be had ({str(error).splitlines()[0]})") from None
         return Path(path)
 
-    def is_cached(self) -> bool:
-        """Whether it lies in the local cache."""
-        from huggingface_hub import try_to_load_from_cache
+    def is_here(self) -> bool:
+        """Whether it lies in the local cache; raises DependencyError where it does not and HF_HUB_OFFLINE is set."""
+        from huggingface_hub import is_offline_mode, try_to_load_from_cache
 
         path = try_to_load_from_cache(self.dataset, self.file, revision=self.revision, repo_type="dataset")
-        return isinstance(path, str)
-
-    def check(self) -> None:
-        """Raise DependencyError where it is missing and HF_HUB_OFFLINE forbids the download."""
-        from huggingface_hub import is_offline_mode
-
-        if is_offline_mode() and not self.is_cached():
+        if not isinstance(path, str) and is_offline_mode():
             raise self._missing("not in the local cache, and HF_HUB_OFFLINE is set")
+        return isinstance(path, str)
 
     def _missing(self, problem: str) -> DependencyError:
         remedy = "Download it where there is a network, or unset HF_HUB_OFFLINE."
@@ -116,6 +111,11 @@ def file_at(location: str) -> Path | HubFile:
     """What a ``FileLocation`` names; raises ConfigError for a variable that is not set."""
     match = _HUB.fullmatch(location)
     return HubFile(*match.groups()) if match else expanded(location)
+
+
+def is_here(file: Path | HubFile) -> bool:
+    """Whether a file can be read without a download; raises DependencyError where that is needed and forbidden."""
+    return not isinstance(file, HubFile) or file.is_here()
 
 
 def local_file(location: str) -> Path:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from descant.core.errors import ConfigError
 from descant.core.records import Judgement, Passage, Query, Rejected, Triple
-from descant.data.pinned import HubFile, PinnedFiles
+from descant.data.pinned import HubFile, PinnedFiles, is_here
 
 
 class RetrievalSource(PinnedFiles):
@@ -56,10 +56,7 @@ class RetrievalSource(PinnedFiles):
         empty file, a missing column or a wrong type.
         """
         self.require_files()
-        elsewhere = [f for f in self.named_files().values() if isinstance(f, HubFile) and not f.is_cached()]
-        for file in elsewhere:
-            file.check()
-        if elsewhere:
+        if not all(map(is_here, self.named_files().values())):
             return
         judgements = (self.judgements(split) for split in self.splits())
         streams: Iterable[Iterator[object]] = (self.passages(), self.queries(), *judgements)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from descant.core.errors import ConfigError
-from descant.data.pinned import FileLocation, HubFile, PinnedFiles, file_at, local_file
+from descant.data.pinned import FileLocation, HubFile, PinnedFiles, file_at, is_here, local_file
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -63,14 +63,7 @@ class SplitFiles(PinnedFiles):
 
         Raises DependencyError for one of the Hub that is not cached while HF_HUB_OFFLINE forbids the download.
         """
-        here = []
-        for split, location in self.locations().items():
-            file = file_at(location)
-            if isinstance(file, HubFile) and not file.is_cached():
-                file.check()
-            else:
-                here.append(split)
-        return tuple(here)
+        return tuple(split for split, location in self.locations().items() if is_here(file_at(location)))
 
 
 def no_split(split: str, known: Sequence[str]) -> ConfigError:

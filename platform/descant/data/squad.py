@@ -36,8 +36,8 @@ class Squad(SplitFiles, AnsweredQueries):
         """The questions, each with the paragraph that it stands at; left out as ``no_answer`` where none is in it."""
         for passage_id, paragraph in self._paragraphs(split):
             for row in paragraph.records("qas"):
-                found = _question(row)
-                yield found if isinstance(found, Rejected) else (found, passage_id)
+                question = _question(row)
+                yield question if isinstance(question, Rejected) else (question, passage_id)
 
     def _paragraphs(self, split: str) -> Iterator[tuple[str, Row]]:
         """Each paragraph with the id of its passage: split, article and place in it. Their number is their line."""
@@ -55,11 +55,9 @@ def _question(row: Row) -> Query | Rejected:
     query = Query(row.identifier("id"), row.text("question").strip())
     if row.values.get("is_impossible"):
         return row.rejected(query.id, "no_answer")
-    return (
-        query_or_rejected(row, query)
-        if is_storable(query.text)
-        else row.rejected(query.id, "invalid_unicode")
-    )
+    if not is_storable(query.text):
+        return row.rejected(query.id, "invalid_unicode")
+    return query_or_rejected(row, query)
 
 
 def _parsed(path: Path) -> dict[str, object]:

@@ -14,15 +14,22 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+class Masking(Spec):
+    """What of a text an encoder fills in."""
+
+    max_tokens: int = Field(256, ge=8)
+    """Longest window of a text, in tokens with those that begin and end it; longer texts are several windows."""
+    mask_share: float = Field(0.15, gt=0, lt=1)
+    """Share of its tokens that are predicted (arXiv:1810.04805: 0.15; arXiv:2202.08005 finds 0.4 better)."""
+
+
 class MaskedSpec(Spec):
     """An encoder that is trained to fill in masked tokens."""
 
     model: AnyModel
     """The base model."""
-    max_tokens: int = Field(256, ge=8)
-    """Longest window of a text, in tokens with those that begin and end it; longer texts are several windows."""
-    mask_share: float = Field(0.15, gt=0, lt=1)
-    """Share of a text's tokens that are predicted (arXiv:1810.04805: 0.15; arXiv:2202.08005 finds 0.4 better)."""
+    masking: Masking = Masking()
+    """What it fills in."""
     precision: Precision = "fp32"
     """Number format of weights and activations."""
 

@@ -101,7 +101,6 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         )
     document = with_overrides(document, overrides)
     job = build_spec(table[name], document)
-    _refuse_made(job.model_dump(), document)
     return Recipe(
         path=path,
         overrides=tuple(overrides),
@@ -110,23 +109,6 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         text=path.read_text("utf-8"),
         digest=file_digest(path),
     )
-
-
-def _refuse_made(values: Any, document: Any, path: tuple[str | int, ...] = ()) -> None:
-    """Raise ConfigError where a recipe names a model that a step has made: only a job knows that it is made first."""
-    if isinstance(values, dict):
-        if values.get("kind") == "made":
-            raise ConfigError(
-                "E-CFG-MADE",
-                document.where(path),
-                "a model of kind made belongs to the job that makes it",
-                "Export it (descant export FINGERPRINT FOLDER --form merged) and name it with kind: folder.",
-            )
-        for key, value in values.items():
-            _refuse_made(value, document, (*path, key))
-    elif isinstance(values, list | tuple):
-        for number, value in enumerate(values):
-            _refuse_made(value, document, (*path, number))
 
 
 def job_table(near: Path) -> Mapping[str, type[Job]]:

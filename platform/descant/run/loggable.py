@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from descant.artifacts.provenance import provenance
 from descant.core.spec import SECRET_KEY
 
 LONGEST_PARAM = 500
@@ -52,13 +51,6 @@ def has_secrets(value: Any) -> bool:
 def without_credentials(text: str) -> str:
     """``text`` with ``user:password@`` taken out of every URL in it."""
     return _CREDENTIALS.sub("//", text)
-
-
-def made_by() -> dict[str, str]:
-    """Tags for the code that is running: version and commit, with a mark when files were changed since."""
-    facts = provenance()
-    commit = f"{facts['commit']}{'+changes' if facts['dirty'] else ''}"
-    return {"descant": facts["descant"], **({"commit": commit} if facts["commit"] else {})}
 
 
 def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

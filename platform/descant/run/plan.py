@@ -1,11 +1,12 @@
 """The plan of a job: its steps in order, each with its address and whether it is done. Nothing is started."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from descant.artifacts.commit import ENTRIES
 from descant.artifacts.store import Artifact, Store
+from descant.core.errors import ConfigError
 from descant.run.job import Job
 from descant.run.profile import Profile
 from descant.stages.base import Step, in_order
@@ -46,11 +47,13 @@ class Plan:
 def make_plan(job: Job, store: Store, profile: Profile) -> Plan:
     """Lay out the job and check every step that still has to run, before anything starts.
 
-    Raises what the stages' own checks raise: missing inputs, impossible combinations.
+    Raises what the stages' own checks raise: missing inputs, impossible combinations; and ConfigError where a step
+    uses a made model that no step before it makes.
     """
     targets = job.steps()
     planned = []
     for step in in_order(targets.values()):
+        check_made(step)
         artifact = store.find(step.stage.name, step.fingerprint)
         entries = store.folder(step.stage.name, step.fingerprint) / ENTRIES
         there = len(list(entries.glob("*.json"))) if artifact is None and entries.is_dir() else 0
@@ -59,6 +62,30 @@ def make_plan(job: Job, store: Store, profile: Profile) -> Plan:
         if item.artifact is None:
             item.step.stage.check(profile.for_stage(item.step.stage))
     return Plan(tuple(planned), targets)
+
+
+def check_made(step: Step) -> None:
+    """Raise ConfigError where a model that the step uses is not the result of one of its inputs."""
+    for address in _made_models(step.stage.model_dump()):
+        if address not in step.input_addresses.values():
+            raise ConfigError(
+                "E-CFG-MADE",
+                step.label,
+                f"uses the model {address}, which no step of this job makes before it",
+                "Nothing was started. In the recipe write no model of kind made: export it (descant export FINGERPRINT "
+                "FOLDER --form merged) and name the folder with kind: folder.",
+            )
+
+
+def _made_models(value: Any) -> Iterator[str]:
+    """The addresses of all models of kind made in a dumped spec."""
+    if isinstance(value, dict):
+        if value.get("kind") == "made":
+            yield value["address"]
+        value = tuple(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _made_models(item)
 
 
 def plan_table(plan: Plan) -> "Table":

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from descant.artifacts.commit import files_of, storage_errors
+from descant.artifacts.provenance import code_of, provenance
 from descant.artifacts.store import Store
 from descant.core.errors import ConfigError
 from descant.core.fingerprint import file_digest, folder_digest
 from descant.run.gate import CHAMPION, EVIDENCE, Evidence, PairedTest, judge
 from descant.run.lineage import lineage_of
-from descant.run.loggable import made_by
 from descant.run.mlflow_client import Connection, answering, connect
 from descant.run.pyfunc import mlmodel
 from descant.run.runs import JobRun
@@ -64,7 +64,7 @@ def register(
     """
     check_name(name)
     connection = job.connection
-    tags = {**_digests(folder), **lineage_of(folder), **made_by(), **lineage}
+    tags = {**_digests(folder), **lineage_of(folder), **code_of(provenance()), **lineage}
     known = [v for v in versions_of(connection, name) if v.digest == tags["digest"]]
     version = known[0] if known else _create(job, folder, name, evidence, tags)
     if "promotion" not in version.tags:

@@ -15,10 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from descant.artifacts.provenance import code_of, provenance
 from descant.core.errors import DescantError, Interrupted, ResourceError
 from descant.core.fingerprint import canonical
 from descant.run.journal import Record
-from descant.run.loggable import as_params, made_by, name_of, without_secrets
+from descant.run.loggable import as_params, name_of, without_secrets
 from descant.run.mlflow_client import Connection, answering
 from descant.run.replay import NewRun, now
 from descant.run.spool import Spool
@@ -168,7 +169,7 @@ def new_run(
 ) -> NewRun:
     """A run that begins now, with tags for code, host and process, and ``description`` as its note."""
     everything = {name_of(k): v for k, v in (tags or {}).items()}
-    everything |= {**made_by(), "host": socket.gethostname(), "pid": str(os.getpid())}
+    everything |= {**code_of(provenance()), "host": socket.gethostname(), "pid": str(os.getpid())}
     if description:
         everything[NOTE] = description
     return NewRun(key, name, experiment, everything, now(), parent)

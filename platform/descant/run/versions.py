@@ -25,8 +25,8 @@ MODEL = "model"
 """The artifact folder that a version points at: MLflow's ``MLmodel`` file and a folder named by the kind."""
 RETRIEVER, CLASSIFIER, CAUSAL = KINDS = ("retriever", "classifier", "causal")
 """What can be registered."""
-SAFE_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".md")
-"""Formats that cannot run code when they are read."""
+SAFE_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".md", ".jinja")
+"""Formats that cannot run code when they are read; a chat template (``.jinja``) is rendered in a sandbox."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{2,62}")
 _RESERVED = re.compile(r"latest|v[0-9]+")

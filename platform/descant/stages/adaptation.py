@@ -1,6 +1,5 @@
 """The steps from texts in two languages to a language model adapted to one of them, with or without new tokens."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,11 +7,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from descant.adapters import Spectral
-from descant.artifacts.models import AnyModel
 from descant.core.spec import Spec
 from descant.data.running_text import RunningText
 from descant.data.text_filters import TextFilters
 from descant.models.causal import CausalSpec
+from descant.models.encoder import EncoderSpec
 from descant.stages.base import Step
 from descant.stages.compute_bases import BASES, ComputeBases
 from descant.stages.corpora import BASE_LANGUAGE, CORPORA, LANGUAGE, CorpusName
@@ -43,6 +42,8 @@ class Corpus(Spec):
     """Share of the documents for validation, without ``held_out``."""
     test: float = Field(0.0, ge=0, lt=1)
     """Share of the documents for test, of ``held_out`` where that is given; jobs that tune need some."""
+    max_held_out_bytes: int = Field(32_000, ge=100)
+    """Validation and test documents are cut behind a word to at most so many bytes, so that none outweighs the rest."""
     tokenizer: float = Field(0.1, gt=0, lt=1)
     """Share of the documents that new tokens are learned on and no model is trained on."""
 
@@ -59,22 +60,23 @@ class Vocabulary(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageData(ABC):
-    """Texts in two languages and the new tokens learned on them.
+class LanguageData:
+    """Texts in two languages and the new tokens that a base learns on them.
 
-    ``tokens`` names its tokens and ``place`` the language in labels of steps.
+    In labels of steps ``new`` names these tokens and ``place`` the language.
     """
 
+    model: CausalSpec | EncoderSpec
     corpora: Mapping[CorpusName, Corpus]
     vocabulary: Vocabulary | None
     seed: int
-    tokens: str
+    new: str = "new tokens"
     place: str = ""
 
     @property
-    @abstractmethod
-    def base(self) -> AnyModel:
-        """The model whose vocabulary is extended."""
+    def tokens(self) -> str:
+        """What its tokens are called in labels."""
+        return "the base's tokens" if self.vocabulary is None else self.new
 
     def texts(self, which: CorpusName) -> Step:
         """A corpus filtered, de-duplicated and split."""
@@ -89,14 +91,20 @@ class LanguageData(ABC):
             shares = {}
             stage = FilterText(source=corpus.held_out, filters=corpus.filters)
             inputs[HELD_OUT] = Step(f"filter {which}{self.place}, held out", stage)
-        split = SplitText(tokenizer=corpus.tokenizer, test=corpus.test, seed=self.seed, **shares)
+        split = SplitText(
+            tokenizer=corpus.tokenizer,
+            test=corpus.test,
+            max_held_out_bytes=corpus.max_held_out_bytes,
+            seed=self.seed,
+            **shares,
+        )
         return Step(f"split {which}{self.place}", split, inputs)
 
     def learned(self) -> Step:
         """The extended tokenizer."""
         assert self.vocabulary is not None
         stage = LearnVocabulary(
-            model=self.base, extension=self.vocabulary.extension, limits=self.vocabulary.limits
+            model=self.model.model, extension=self.vocabulary.extension, limits=self.vocabulary.limits
         )
         inputs = {"texts": self.texts(LANGUAGE), "base_texts": self.texts(BASE_LANGUAGE)}
         return Step(f"learn {self.tokens}{self.place}", stage, inputs)
@@ -108,11 +116,6 @@ class Adaptation(LanguageData):
 
     model: CausalSpec
 
-    @property
-    def base(self) -> AnyModel:
-        """That of the language model."""
-        return self.model.model
-
     def start(self, initialiser: AnyInitialiser | None = None) -> Mapping[str, Step]:
         """The base with first rows, by the vocabulary's initialiser or another; nothing without a vocabulary."""
         if self.vocabulary is None:
@@ -122,10 +125,8 @@ class Adaptation(LanguageData):
         inputs = {TOKENIZER: self.learned(), "texts": self.texts(LANGUAGE)}
         return {START: Step(f"first rows of {self.tokens}{self.place} by {chosen.kind}", stage, inputs)}
 
-    def packed(
-        self, budget: TextBudget, *, replay: float, validation_bytes: int, short: bool = False
-    ) -> Step:
-        """The text of a training; ``short`` for its label."""
+    def packed(self, budget: TextBudget, *, replay: float, validation_bytes: int) -> Step:
+        """The text of a training."""
         extended = {} if self.vocabulary is None else {TOKENIZER: self.learned()}
         inputs: dict[str, Step] = {
             which: Step(
@@ -142,7 +143,8 @@ class Adaptation(LanguageData):
             validation_bytes=validation_bytes,
             seed=self.seed,
         )
-        return Step(f"pack {self.tokens}{self.place}{', short' if short else ''}", stage, inputs)
+        amount = f"{budget.amount:,} {budget.unit}{f', {replay:.3g} replayed' if replay else ''}"
+        return Step(f"pack {self.tokens}{self.place}: {amount}", stage, inputs)
 
     def trained(
         self, label: str, settings: TextTrainSettings, sequences: Step, start: Mapping[str, Step]
@@ -159,7 +161,7 @@ class Adaptation(LanguageData):
         stage = ComputeBases(
             model=self.model.model, precision=self.model.precision, target_modules=method.target_modules
         )
-        return {BASES: Step("decompose the weights", stage)}
+        return {BASES: Step(f"decompose the weights{self.place}", stage)}
 
     def scored(
         self,

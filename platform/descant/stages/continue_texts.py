@@ -7,8 +7,7 @@ from typing import ClassVar
 import pyarrow as pa
 from pydantic import Field
 
-from descant.artifacts.commit import publish
-from descant.artifacts.tables import write_table
+from descant.artifacts.tables import publish_table
 from descant.core.spec import Compute
 from descant.models.causal import CausalSpec
 from descant.stages.base import Outcome, Stage, StageContext
@@ -16,7 +15,7 @@ from descant.stages.evaluate_task import ScoreCompute
 from descant.stages.generation import generation_counts, generation_facts
 from descant.stages.map_parts import map_model_parts
 from descant.stages.model_input import ModelInput
-from descant.stages.score_text import texts_up_to
+from descant.stages.split_text import texts_up_to
 from descant.stages.text_scores import Texts
 
 ROWS = "rows"
@@ -49,8 +48,7 @@ class ContinueTexts(Stage):
         Facts: those of ``generation``, of one actor after it has written once.
         """
         texts = context.inputs["texts"]
-        paths = tuple(texts.path(name) for name in texts.names("texts-"))
-        read = partial(texts_up_to, paths, split="validation", max_bytes=1 << 62, seed=self.seed)
+        read = partial(texts_up_to, texts, "validation", max_bytes=1 << 62, seed=self.seed)
         map_model_parts(context, _Work(context, self, read), {ROWS: self.num_texts}, unit="texts")
         return Outcome([ROWS], generation_facts([context.draft.published(ROWS).facts]))
 
@@ -88,14 +86,7 @@ class _Work:
             first_new=self.model.first_new,
         )
         table = pa.Table.from_pylist(rows)
-        publish(
-            self.folder,
-            name,
-            lambda path: write_table(table, path),
-            rows=len(rows),
-            suffix=".parquet",
-            facts=facts,
-        )
+        publish_table(self.folder, name, table, facts=facts)
         return len(rows)
 
 

@@ -11,9 +11,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from descant.artifacts.commit import publish
 from descant.artifacts.store import Artifact
-from descant.artifacts.tables import read_table, vector_table, vectors_of, write_table
+from descant.artifacts.tables import publish_table, read_table, vector_table, vectors_of
 from descant.core.errors import IntegrityError
 from descant.core.records import Passage, Query, Rejected
 from descant.core.spec import Compute
@@ -156,16 +155,8 @@ class _Work:
                 )
 
         table = vector_table(ids, vectors)
-        publish(
-            self.folder,
-            name,
-            lambda path: write_table(table, path),
-            rows=len(ids),
-            suffix=".parquet",
-            check=check,
-            rejected=rejected,
-            facts={"cut": len(self.cut.intersection(ids))},
-        )
+        facts = {"cut": len(self.cut.intersection(ids))}
+        publish_table(self.folder, name, table, check=check, rejected=rejected, facts=facts)
         return len(ids)
 
 

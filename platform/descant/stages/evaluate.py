@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from descant.artifacts.commit import publish
 from descant.artifacts.store import Artifact
-from descant.artifacts.tables import read_table, write_table
+from descant.artifacts.tables import publish_table, read_table
 from descant.core.errors import ConfigError, IntegrityError
 from descant.core.measures import MeasureName, measure
 from descant.core.records import Hit
@@ -80,13 +80,7 @@ class Evaluate(Stage):
             columns[name] = pa.array(result.scores[:, column], pa.float64())
         table = pa.table(columns)
         hits = [Hit(q, p, score) for q, ranking in sorted(rankings.items()) for p, score in ranking]
-        publish(
-            context.folder,
-            SCORES,
-            lambda path: write_table(table, path),
-            rows=len(result.query_ids),
-            suffix=".parquet",
-        )
+        publish_table(context.folder, SCORES, table)
         publish(
             context.folder,
             RUN,
@@ -152,7 +146,7 @@ class _SearchWork:
             {"scores": list(answer.scores), "rows": list(answer.rows)},
             schema=pa.schema([("scores", pa.list_(pa.float32())), ("rows", pa.list_(pa.int64()))]),
         )
-        publish(self.folder, name, lambda path: write_table(table, path), rows=len(table), suffix=".parquet")
+        publish_table(self.folder, name, table)
         return len(table)
 
 

@@ -10,9 +10,8 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
-from descant.artifacts.commit import publish
 from descant.artifacts.store import Artifact
-from descant.artifacts.tables import Record, read_table, record_table, records, write_table
+from descant.artifacts.tables import Record, publish_table, read_table, record_table, records
 from descant.core.chunks import chunks
 from descant.core.errors import DataError
 from descant.core.records import Judgement, Passage, Query, Rejected, Triple
@@ -61,14 +60,7 @@ class Fetch(Stage):
         def put(kind: type[Record], rows: Iterable[Record | Rejected], name: str) -> list[Record]:
             kept, rejected = separated(rows)
             table = record_table(kind, kept)
-            publish(
-                context.folder,
-                name,
-                lambda path: write_table(table, path),
-                rows=len(kept),
-                suffix=".parquet",
-                rejected=rejected,
-            )
+            publish_table(context.folder, name, table, rejected=rejected)
             names.append(name)
             return kept
 

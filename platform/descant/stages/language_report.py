@@ -11,10 +11,12 @@ from descant.artifacts.commit import publish
 from descant.artifacts.provenance import made_by
 from descant.artifacts.store import Artifact
 from descant.artifacts.tables import read_table
+from descant.core.measures import label_of
 from descant.evaluators.statistics import Interval
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.corpora import CORPORA, LANGUAGE, bits_of
 from descant.stages.language_report_content import (
+    WRITING_SPEED,
     InitialisedRows,
     LanguageContent,
     System,
@@ -34,11 +36,7 @@ _TRAINING = {
     "training_seconds": "training seconds",
     "tokens_per_second": "tokens per second, training",
 }
-_WRITING = {
-    "bytes_per_second": "bytes per second, writing",
-    "tokens_per_second": "tokens per second, writing",
-    "new_token_share": "share of new tokens, writing",
-}
+_WRITING = {"bytes_per_second": WRITING_SPEED, "tokens_per_second": "tokens per second, writing"}
 
 
 class LanguageReport(Stage):
@@ -50,6 +48,7 @@ class LanguageReport(Stage):
     """
 
     name: ClassVar[str] = "language_report"
+    version: ClassVar[int] = 2
 
     title: str
     """What was adapted to what."""
@@ -109,7 +108,9 @@ def _system(name: str, inputs: Mapping[str, Artifact]) -> System:
         curve = _curve(trained)
     if written is not None:
         found = written.manifest.facts
-        facts |= {shown: round(found[one], 3) for one, shown in _WRITING.items() if one in found}
+        facts |= {shown: round(found[one], 1) for one, shown in _WRITING.items()}
+        if "new_token_share" in found:
+            facts["share of new tokens, writing"] = f"{found['new_token_share']:.1%}"
     return System(
         name=name,
         scores={corpus: _scores(inputs[f"{name} | {corpus}"]) for corpus in CORPORA},
@@ -134,7 +135,7 @@ def _tasks(name: str, inputs: Mapping[str, Artifact]) -> dict[str, tuple[float, 
             task, facts = role.removeprefix(prefix), artifact.manifest.facts
             for one in artifact.manifest.spec["measures"]:
                 interval = Interval(facts[f"{one}_low"], facts[f"{one}_high"])
-                found[f"{task}, {one}"] = (facts[one], interval)
+                found[f"{task}, {label_of(one)}"] = (facts[one], interval)
     return found
 
 

@@ -9,8 +9,11 @@ import numpy as np
 
 from descant.evaluators.bits_per_byte import bits_per_byte_difference, bits_per_byte_score
 from descant.evaluators.statistics import Interval
-from descant.stages.corpora import CORPORA
-from descant.stages.report_content import MINUS, Fact, signed
+from descant.stages.corpora import CORPORA, LANGUAGE
+from descant.stages.report_content import MINUS, Fact, shown, signed
+
+WRITING_SPEED = "bytes per second, writing"
+"""The fact of a system that says how fast it writes text of the language."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,11 @@ class LanguageContent:
         if len(self.systems) > 2:
             last, before = self.systems[-1].name, self.systems[-2].name
             found.append(f"{last} against {before}: {self._against(last, before)}")
+            if self.difference(last, before, LANGUAGE)[1].low > 0:
+                found.append("by bits per byte new tokens do not pay at this budget")
+        speeds = [(one.name, one.facts[WRITING_SPEED]) for one in self.systems if WRITING_SPEED in one.facts]
+        if speeds:
+            found.append(f"bytes written a second: {', '.join(f'{name} {shown(of)}' for name, of in speeds)}")
         if self.initialised:
             found.append(self._best_initialiser())
         return found
@@ -118,9 +126,9 @@ class LanguageContent:
         parts = []
         for corpus in CORPORA:
             value, (low, high) = self.difference(system, other, corpus)
-            shown = f"{signed(value)} [{signed(low)}, {signed(high)}] bits per byte"
+            figures = f"{signed(value)} [{signed(low)}, {signed(high)}] bits per byte"
             word = "no difference shown" if low <= 0 <= high else ("better" if value < 0 else "worse")
-            parts.append(f"{corpus} {shown}, {word}")
+            parts.append(f"{corpus} {figures}, {word}")
         return "; ".join(parts)
 
     def _best_initialiser(self) -> str:

@@ -107,8 +107,7 @@ def _effects(content: LanguageContent) -> list[str]:
 
 
 def _systems(content: LanguageContent) -> list[str]:
-    heads, rows = system_rows(content)
-    return markdown_table(heads, [[escaped(cell) for cell in row] for row in rows])
+    return markdown_table(*system_rows(content))
 
 
 def _initialised(content: LanguageContent) -> list[str]:
@@ -123,7 +122,7 @@ def _initialised(content: LanguageContent) -> list[str]:
 def _facts(content: LanguageContent) -> list[str]:
     names = list(dict.fromkeys(name for system in content.systems for name in system.facts))
     rows = [[name, *(shown(system.facts.get(name)) for system in content.systems)] for name in names]
-    return markdown_table(["", *(escaped(system.name) for system in content.systems)], rows)
+    return markdown_table(["", *(system.name for system in content.systems)], rows)
 
 
 def _samples(content: LanguageContent) -> list[str]:

@@ -15,6 +15,7 @@ from descant.core.spec import Compute, Spec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.split_text import TextSplit, texts_of
 from descant.vocab.extension import AnyExtension, Corpora
+from descant.vocab.marks import share_cut_at_marks
 from descant.vocab.side_effects import SideEffects, side_effects
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ class SideEffectLimits(Spec):
     """Relative growth of the number of tokens in the base's language."""
     max_base_changed: float = Field(1.0, ge=0, le=1)
     """Share of the base language's texts that may be cut into other tokens."""
+
+
+WORTH_TELLING = 0.05
+"""Share of words cut at marks from which on a reader is told."""
 
 
 class LearnVocabulary(Stage):
@@ -81,18 +86,28 @@ class LearnVocabulary(Stage):
         )
         facts = {
             "new_tokens": num_new,
+            "share_cut_at_marks": share_cut_at_marks(described, texts_of(texts, ["validation"])),
             "language": effect_facts(found),
             "base_language": effect_facts(base_found),
         }
         return Outcome([TOKENIZER], facts)
 
     def finding(self, facts: Mapping[str, Any]) -> str:
-        """The side effects, on one line."""
+        """The side effects, on one line, and what was not reached."""
         language, base = facts["language"], facts["base_language"]
-        return (
+        found = [
             f"{language['change']:+.1%} tokens in the language, {base['change']:+.2%} in the base's, "
             f"where {base['share_changed']:.1%} of the texts are cut differently"
-        )
+        ]
+        if facts["new_tokens"] < self.extension.num_new:
+            asked = f"{self.extension.num_new:,} new tokens asked for"
+            found.append(f"only {facts['new_tokens']:,} of the {asked} are worth one in these texts")
+        cuts = getattr(self.extension, "keep_marks", None) is False
+        if cuts and (share := facts["share_cut_at_marks"]) > WORTH_TELLING:
+            found.append(
+                f"vowel signs part words: with keep_marks: true there are {share:.0%} fewer pieces to begin with"
+            )
+        return "; ".join(found)
 
     def _refuse(self, found: SideEffects, base_found: SideEffects) -> None:
         limits = self.limits

@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from descant.artifacts.commit import publish
 from descant.artifacts.store import Artifact
-from descant.artifacts.tables import read_table, write_table
+from descant.artifacts.tables import publish_table, read_table
 from descant.core.errors import ConfigError
 from descant.core.records import Example
 from descant.core.seeds import seed_for
@@ -137,7 +136,7 @@ class _MiningWork:
             }
             tables.append(pa.table(columns))
         table = pa.concat_tables(tables)
-        publish(self.folder, name, lambda path: write_table(table, path), rows=len(table), suffix=".parquet")
+        publish_table(self.folder, name, table)
         return len(table)
 
     def _targets(self, ids: list[str], split: str) -> Targets:

@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from descant.artifacts.commit import publish
-from descant.artifacts.tables import write_table
+from descant.artifacts.tables import publish_table
 from descant.core.errors import DataError
 from descant.core.records import Example, Passage, Query, Rejected, Triple
 from descant.core.seeds import seed_for
@@ -88,14 +87,7 @@ class PairExamples(Stage):
         examples = examples_of(mined, data, "train") if mined is not None else {}
         used = self._render(rows, [queries[row["id"]] for row in rows], examples)
         table = pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
-        publish(
-            context.folder,
-            ROWS,
-            lambda path: write_table(table, path),
-            rows=len(rows),
-            suffix=".parquet",
-            rejected=rejected,
-        )
+        publish_table(context.folder, ROWS, table, rejected=rejected)
         return Outcome([ROWS], {"rows": len(rows), "rejected": len(rejected), "examples_per_row": used})
 
     def _drawn(self, triples: list[Triple]) -> list[Triple]:

@@ -4,16 +4,14 @@ Everything drawn here is drawn by a seeded hash of the row's id. So the rows dra
 file, and a smaller number of them is always part of a larger one.
 """
 
-import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from descant.artifacts.commit import publish
 from descant.artifacts.store import Artifact
-from descant.artifacts.tables import read_table, write_table
+from descant.artifacts.tables import publish_table, read_table
 from descant.core.errors import DataError
 from descant.core.records import Rejected
 from descant.core.seeds import seed_for
@@ -69,14 +67,8 @@ class PrepareTask(Stage):
             context.progress(len(rows), len(self.task.splits()), "splits")
         rows = self._sized(rows)
         for split, part in rows.items():
-            publish(
-                context.folder,
-                split,
-                functools.partial(write_table, rows_table(self.task.family, part)),
-                rows=len(part),
-                suffix=".parquet",
-                rejected=rejected.get(split, []),
-            )
+            table = rows_table(self.task.family, part)
+            publish_table(context.folder, split, table, rejected=rejected.get(split, []))
         facts |= {f"{split}_rows": len(part) for split, part in rows.items()}
         return Outcome(tuple(rows), {**facts, **self.task.facts(), **_shared(rows), **_labels(rows)})
 

@@ -1,15 +1,13 @@
 """Overlap of generated texts with their references: counts of each row, published once, and what the corpus scores."""
 
-import functools
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
 
-from descant.artifacts.commit import publish
 from descant.artifacts.store import Artifact
-from descant.artifacts.tables import read_table, write_table
+from descant.artifacts.tables import publish_table, read_table
 from descant.data.pieces import Pieces
 from descant.evaluators.overlap import (
     Formula,
@@ -47,8 +45,7 @@ def publish_overlap(
         "score": sentence(counts_nk).tolist(),
         "counts": counts_nk.tolist(),
     }
-    write = functools.partial(write_table, pa.table(columns, schema=COUNTED))
-    publish(context.folder, measure, write, rows=len(texts), suffix=".parquet")
+    publish_table(context.folder, measure, pa.table(columns, schema=COUNTED))
     return overlap_score(counts_nk, corpus, seed=seed)
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from descant.artifacts.commit import publish
 from descant.artifacts.store import Artifact
-from descant.artifacts.tables import read_table, write_table
+from descant.artifacts.tables import publish_table, read_table
 from descant.core.errors import NumericsError
 from descant.data.answers import AnswerForm, final_answer, same_answer
 from descant.evaluators.multiple_choice import chosen
@@ -82,14 +81,7 @@ class ScoreWork(ABC):
         table = pa.table(
             {column: [one.get(column) for one in scored] for column in SCORED.names}, schema=SCORED
         )
-        publish(
-            self.folder,
-            name,
-            lambda path: write_table(table, path),
-            rows=len(rows),
-            suffix=".parquet",
-            facts=facts,
-        )
+        publish_table(self.folder, name, table, facts=facts)
         return len(rows)
 
 

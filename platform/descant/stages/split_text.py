@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
@@ -38,6 +40,9 @@ class SplitText(Stage):
     """Share of the documents for test; of those of ``held_out`` where that is given."""
     tokenizer: float = Field(0.1, ge=0, lt=1)
     """Share of the documents that new pieces are learned on and no model is trained on."""
+    max_held_out_bytes: int = Field(32_000, ge=100)
+    """Documents for validation and test are cut behind a word to at most so many bytes, so that none outweighs the
+    rest."""
     near_duplicates: bool = True
     """Whether nearly equal documents are dropped too."""
     seed: int
@@ -63,7 +68,7 @@ class SplitText(Stage):
             if source is held_out:
                 deal = self._deal_held_out
             target = f"texts-{number:05d}"
-            _publish(context.folder, target, source.path(name), kept, deal)
+            _publish(context.folder, target, source.path(name), kept, deal, self.max_held_out_bytes)
             part = context.draft.published(target)
             counts.update(part.facts["documents"])
             sizes.update(part.facts["bytes"])
@@ -128,9 +133,9 @@ class SplitText(Stage):
 
 
 def _publish(
-    folder: Path, target: str, source: Path, kept: np.ndarray, deal: Callable[[str], TextSplit]
+    folder: Path, target: str, source: Path, kept: np.ndarray, deal: Callable[[str], TextSplit], longest: int
 ) -> None:
-    """The documents of ``source`` that are kept, each with its split."""
+    """The documents of ``source`` that are kept, each with its split; held-out ones of at most ``longest`` bytes."""
     documents: Counter[str] = Counter(dict.fromkeys(SPLITS, 0))
     sizes: Counter[str] = Counter(dict.fromkeys(SPLITS, 0))
 
@@ -140,12 +145,16 @@ def _publish(
             for batch in pq.ParquetFile(source).iter_batches(DOCUMENTS_AT_ONCE, columns=["id", "text"]):
                 chosen = batch.filter(pa.array(kept[start : start + len(batch)]))
                 start += len(batch)
-                splits = [deal(one) for one in chosen.column("id").to_pylist()]
+                ids, texts = chosen.to_pydict().values()
+                splits = [deal(one) for one in ids]
+                texts = [
+                    cut_to(text, longest) if split in ("validation", "test") else text
+                    for text, split in zip(texts, splits, strict=True)
+                ]
                 documents.update(splits)
-                for split, text in zip(splits, chosen.column("text").to_pylist(), strict=True):
+                for split, text in zip(splits, texts, strict=True):
                     sizes[split] += len(text.encode())
-                columns = [*chosen.columns, pa.array(splits, pa.string())]
-                writer.write_table(pa.Table.from_arrays(columns, schema=SPLIT))
+                writer.write_table(pa.Table.from_arrays([ids, texts, splits], schema=SPLIT))
 
     publish(
         folder,
@@ -155,6 +164,18 @@ def _publish(
         suffix=".parquet",
         facts={"documents": documents, "bytes": sizes},
     )
+
+
+def cut_to(text: str, num_bytes: int) -> str:
+    """The words that fit into ``num_bytes`` of UTF-8; the characters that fit where words would leave half of that."""
+    encoded = text.encode()
+    if len(encoded) <= num_bytes:
+        return text
+    fitting = encoded[:num_bytes].decode(errors="ignore")
+    if text[len(fitting)].isspace():
+        return fitting.rstrip()
+    end = max(fitting.rfind(" "), fitting.rfind("\n"))
+    return fitting[:end].rstrip() if end > len(fitting) // 2 else fitting
 
 
 def texts_of(artifact: Artifact, splits: Iterable[TextSplit]) -> Iterator[str]:
@@ -167,6 +188,34 @@ def texts_of(artifact: Artifact, splits: Iterable[TextSplit]) -> Iterator[str]:
             ):
                 if split in wanted:
                     yield text
+
+
+def texts_up_to(artifact: Artifact, split: TextSplit, *, max_bytes: int, seed: int) -> list[str]:
+    """The documents of a split, in an order of the seed, until they hold ``max_bytes`` in UTF-8.
+
+    Beside these, a part at a time is in memory.
+    """
+    paths = [artifact.path(name) for name in artifact.names("texts-")]
+    found: list[tuple[int, int, int, int]] = []
+    for number, path in enumerate(paths):
+        table = _split_of(path, split)
+        sizes = pc.binary_length(table.column("text")).to_pylist()
+        orders = [seed_for(seed, "score text", one) for one in table.column("id").to_pylist()]
+        found += ((order, number, row, sizes[row]) for row, order in enumerate(orders))
+    found.sort()
+    before = accumulate((size for *_, size in found), initial=0)
+    chosen = [place for place, held in zip(found, before, strict=False) if held < max_bytes]
+    texts: dict[tuple[int, int], str] = {}
+    for number, path in enumerate(paths):
+        rows = [row for _, part, row, _ in chosen if part == number]
+        if rows:
+            kept = _split_of(path, split).column("text").take(rows).to_pylist()
+            texts |= {(number, row): text for row, text in zip(rows, kept, strict=True)}
+    return [texts[number, row] for _, number, row, _ in chosen]
+
+
+def _split_of(path: Path, split: TextSplit) -> pa.Table:
+    return pq.read_table(path, filters=[("split", "=", split)], columns=["id", "text"])
 
 
 def _first_of_each(keys: np.ndarray) -> np.ndarray:

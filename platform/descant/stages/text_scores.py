@@ -6,8 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from descant.artifacts.commit import publish
-from descant.artifacts.tables import read_table, write_table
+from descant.artifacts.tables import publish_table, read_table
 from descant.core.errors import NumericsError
 from descant.evaluators.bits_per_byte import bits_per_byte_score
 from descant.models.causal import CausalSpec
@@ -92,5 +91,5 @@ class _Work:
                     "Set precision: fp32.",
                 )
         table = pa.Table.from_pylist(rows, schema=_COLUMNS)
-        publish(self.folder, name, lambda path: write_table(table, path), rows=len(rows), suffix=".parquet")
+        publish_table(self.folder, name, table)
         return len(rows)

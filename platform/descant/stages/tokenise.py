@@ -6,9 +6,8 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from descant.artifacts.commit import publish
 from descant.artifacts.models import AnyModel
-from descant.artifacts.tables import write_table
+from descant.artifacts.tables import publish_table
 from descant.core.spec import Compute
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.learn_vocabulary import TOKENIZER
@@ -83,12 +82,5 @@ class _TokeniseWork:
         tokens = [len(one) - 1 for one in ids]
         columns = [documents.column("id"), documents.column("split"), sizes, tokens, ids]
         table = pa.table(dict(zip(DOCUMENTS.names, columns, strict=True)), schema=DOCUMENTS)
-        publish(
-            self.target,
-            name,
-            lambda path: write_table(table, path),
-            rows=len(texts),
-            suffix=".parquet",
-            facts={"tokens": sum(tokens)},
-        )
+        publish_table(self.target, name, table, facts={"tokens": sum(tokens)})
         return len(texts)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -12,17 +12,34 @@ from descant.artifacts.store import Artifact
 from descant.artifacts.tables import write_table
 from descant.artifacts.weights import check_model_folder
 from descant.core.errors import ConfigError, DataError
-from descant.core.spec import Compute
+from descant.core.spec import Compute, Spec
 from descant.models.masked import MaskedSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.corpora import BASE_LANGUAGE, LANGUAGE, CorpusName
 from descant.stages.initialise_embeddings import MODEL
-from descant.stages.score_text import texts_up_to
-from descant.stages.split_text import TextSplit
+from descant.stages.split_text import texts_up_to
 from descant.stages.train import STEPS, WORKPLACE, run_shown
 from descant.stages.training.settings import TextTrainSettings, TrainCompute, check_rows
 
 TEXTS = pa.schema([("id", pa.string()), ("corpus", pa.string()), ("text", pa.string())])
+
+
+class TextAmounts(Spec):
+    """How much text of two languages a training reads, in bytes of UTF-8."""
+
+    max_bytes: int = Field(ge=1)
+    """What is trained on, in whole texts."""
+    replay: float = Field(0.0, ge=0, lt=1)
+    """Share of it that is text of the base's language."""
+    validation_bytes: int = Field(20_000, ge=1)
+    """About how much held-out text of each language is scored while training."""
+
+    def of(self, split: Literal["train", "validation"]) -> Mapping[CorpusName, int]:
+        """Bytes of each corpus in ``split``."""
+        if split == "validation":
+            return dict.fromkeys((LANGUAGE, BASE_LANGUAGE), self.validation_bytes)
+        replayed = round(self.max_bytes * self.replay)
+        return {LANGUAGE: self.max_bytes - replayed, BASE_LANGUAGE: replayed}
 
 
 class TrainMasked(Stage):
@@ -32,15 +49,11 @@ class TrainMasked(Stage):
     compute_class: ClassVar[type[Compute]] = TrainCompute
 
     model: MaskedSpec
-    """The encoder to start from."""
+    """The encoder to start from, and what it fills in."""
+    text: TextAmounts
+    """How much it reads."""
     settings: TextTrainSettings
     """The optimisation; ``global_batch`` counts texts, and the method is full."""
-    max_bytes: int = Field(ge=1)
-    """How much is trained on: whole texts, in UTF-8."""
-    replay: float = Field(0.0, ge=0, lt=1)
-    """Share of it that is text of the base's language."""
-    validation_bytes: int = Field(ge=1)
-    """About how much of each corpus' validation split is scored while training."""
     seed: int
     """Orders the texts."""
 
@@ -60,8 +73,8 @@ class TrainMasked(Stage):
     def run(self, context: StageContext) -> Outcome:
         """Publish ``model``, an encoder without head in a folder that transformers loads, and ``steps``.
 
-        Facts: those of ``training.measured``, and ``texts`` of each corpus. Raises DataError where a corpus is smaller
-        than what is asked of it.
+        Facts: those of ``training.measured``, and ``texts``, how many of each corpus. Raises DataError where a corpus
+        is smaller than what is asked of it.
         """
         from descant.models.folders import ADAPTER
         from descant.models.masked import write_trained_encoder
@@ -72,8 +85,8 @@ class TrainMasked(Stage):
         workplace = context.folder / WORKPLACE
         workplace.mkdir(exist_ok=True)
         rows, validation = workplace / "rows.parquet", workplace / "validation.parquet"
-        counts = self._write(rows, context.inputs, "train")
-        self._write(validation, context.inputs, "validation")
+        counts = self._write_texts(rows, context.inputs, "train")
+        self._write_texts(validation, context.inputs, "validation")
         training = MaskedTraining(
             rows=rows,
             validation=validation,
@@ -90,26 +103,30 @@ class TrainMasked(Stage):
         publish(context.folder, MODEL, write, rows=0, check=check_model_folder)
         return Outcome([MODEL, STEPS], {**measured(result, self.settings, workplace), "texts": counts})
 
-    def _write(self, path: Path, inputs: Mapping[str, Artifact], split: TextSplit) -> dict[str, int]:
-        """The texts of a split; how many of each corpus."""
-        shares: dict[CorpusName, float] = {LANGUAGE: 1 - self.replay, BASE_LANGUAGE: self.replay}
-        columns: dict[str, list[str]] = {name: [] for name in TEXTS.names}
-        for corpus, share in shares.items():
-            wanted = self.validation_bytes if split == "validation" else round(self.max_bytes * share)
-            texts = self._texts(inputs[corpus], split, wanted) if wanted else []
-            if split == "train" and (held := sum(len(text.encode()) for text in texts)) < wanted:
-                raise DataError(
-                    "E-TEXT-BUDGET",
-                    f"{corpus}, {split}",
-                    f"holds {held:,} bytes, {wanted:,} are asked for",
-                    "Nothing was started. Lower max_bytes, add text, or train several epochs.",
-                )
-            columns["id"] += [f"{corpus} {number:08d}" for number in range(len(texts))]
-            columns["corpus"] += [corpus] * len(texts)
-            columns["text"] += texts
-        write_table(pa.table(columns, schema=TEXTS), path)
-        return {corpus: columns["corpus"].count(corpus) for corpus in shares}
+    def _write_texts(
+        self, path: Path, inputs: Mapping[str, Artifact], split: Literal["train", "validation"]
+    ) -> dict[CorpusName, int]:
+        """Write the texts of a split; how many of each corpus."""
+        rows: list[dict[str, str]] = []
+        counts: dict[CorpusName, int] = {}
+        for corpus, num_bytes in self.text.of(split).items():
+            texts = texts_up_to(inputs[corpus], split, max_bytes=num_bytes, seed=self.seed)
+            if split == "train":
+                _check_enough(corpus, texts, num_bytes)
+            rows += (
+                {"id": f"{corpus} {i:08d}", "corpus": corpus, "text": text} for i, text in enumerate(texts)
+            )
+            counts[corpus] = len(texts)
+        write_table(pa.Table.from_pylist(rows, schema=TEXTS), path)
+        return counts
 
-    def _texts(self, corpus: Artifact, split: TextSplit, max_bytes: int) -> list[str]:
-        paths = tuple(corpus.path(name) for name in corpus.names("texts-"))
-        return texts_up_to(paths, split=split, max_bytes=max_bytes, seed=self.seed)
+
+def _check_enough(corpus: CorpusName, texts: list[str], wanted: int) -> None:
+    held = sum(len(text.encode()) for text in texts)
+    if held < wanted:
+        raise DataError(
+            "E-TEXT-BUDGET",
+            f"{corpus}, train",
+            f"holds {held:,} bytes, {wanted:,} are asked for",
+            "Nothing was trained. Lower masked.text.max_bytes, add text, or train several epochs.",
+        )

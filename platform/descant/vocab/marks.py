@@ -11,10 +11,11 @@ saw (café) is then out of reach for these.
 
 import copy
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from descant.core.errors import ConfigError
-from descant.vocab.extend import Description
+from descant.vocab.extend import Description, from_description
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """What ``ByteLevel`` cuts by where it is asked to (``use_regex``)."""
@@ -56,6 +57,18 @@ def keep_marks(described: Description) -> Description:
         )
     changed["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": kept}
     return changed
+
+
+def share_cut_at_marks(described: Description, texts: Iterable[str]) -> float:
+    """Which share of the words of ``texts`` is there only because words are cut at marks; 0 where none is."""
+    try:
+        kept = keep_marks(described)
+    except ConfigError:
+        return 0.0
+    now, whole = (from_description(one).backend_tokenizer.pre_tokenizer for one in (described, kept))
+    counts = [(len(now.pre_tokenize_str(text)), len(whole.pre_tokenize_str(text))) for text in texts]
+    num_now, num_whole = (sum(column) for column in zip((0, 0), *counts, strict=True))
+    return 1 - num_whole / num_now if num_now else 0.0
 
 
 def strips_marks(described: Description) -> bool:

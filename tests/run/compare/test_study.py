@@ -153,7 +153,9 @@ def test_when_every_method_fails_the_command_fails_as_the_first(
 @pytest.mark.slow
 def test_a_missing_measure_fails_the_trial(tmp_path: Path) -> None:
     phases, _, _ = study(tmp_path, reported="depth", budget={"trials": 1})
-    assert [r.cause for r in phases.tuning["hill", "low"]] == ["the evaluation has no measure height"]
+    assert [r.cause for r in phases.tuning["hill", "low"]] == [
+        "hill, low, trial 0: the evaluation has no measure height"
+    ]
     assert not phases.finals
 
 

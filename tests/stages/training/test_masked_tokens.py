@@ -12,7 +12,7 @@ from transformers import AutoModelForMaskedLM
 from descant.adapters import Full
 from descant.core.errors import ConfigError
 from descant.models.load import load_masked_model, load_tokenizer
-from descant.models.masked import MaskedSpec
+from descant.models.masked import MaskedSpec, Masking
 from descant.stages.corpora import BASE_LANGUAGE, LANGUAGE
 from descant.stages.training.loop import Trainer
 from descant.stages.training.masked_tokens import MaskedTokens, MaskedTraining
@@ -56,7 +56,7 @@ def training(
     return MaskedTraining(
         rows=write_rows(folder / "rows.parquet", given or rows(24)),
         validation=write_rows(folder / "validation.parquet", rows(6)),
-        masked=MaskedSpec(model=shared_encoder(), max_tokens=max_tokens, mask_share=share),
+        masked=MaskedSpec(model=shared_encoder(), masking=Masking(max_tokens=max_tokens, mask_share=share)),
         settings=TextTrainSettings.model_validate(values | settings),
         compute=compute or TrainCompute(workers=0),
         folder=folder,
@@ -72,7 +72,7 @@ def objective(tmp_path: Path) -> MaskedTokens:
 def test_windows_are_the_text_between_its_ends_with_some_tokens_hidden(objective: MaskedTokens) -> None:
     tokenizer = load_tokenizer(shared_encoder())
     windows = objective.units(rows(4))
-    longest = objective.masked.max_tokens - 2
+    longest = objective.masked.masking.max_tokens - 2
     for record in rows(4):
         mine = [window for window in windows if window.id == record["id"]]
         restored = []
@@ -216,7 +216,7 @@ def test_embeddings_may_go_first_and_faster(tmp_path: Path) -> None:
 
 
 def test_windows_longer_than_the_model_are_refused_before_training(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"masked.max_tokens to 1024"):
+    with pytest.raises(ConfigError, match=r"masking.max_tokens to 1024"):
         training(tmp_path, max_tokens=2000).objective()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def leave() -> None:
 def work_all(rank: int, folder: Path) -> None:
     """Every scenario; rank 0 writes what came out."""
     torch.set_num_threads(1)
+    tempfile.tempdir = str(folder)  # nothing is tidied up by a process that leaves as these do
     shared_encoder()  # before there is a group, in which transformers saves on rank 0 alone
     join(rank, folder)
     results = {name: scenario(folder / name) for name, scenario in SCENARIOS.items()}

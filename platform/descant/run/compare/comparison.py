@@ -8,8 +8,9 @@ from pydantic import Field, model_validator
 from descant.core.spec import Spec
 from descant.run.compare.cells import Cell, Phase
 from descant.run.compare.search import Search
-from descant.run.compare.space import Axis, Setting, corners, grid
+from descant.run.compare.space import Axis, Setting, corners, grid, probes
 from descant.run.job import Job
+from descant.run.plan import check_made
 from descant.run.profile import Profile
 from descant.stages.base import Step, in_order
 
@@ -85,7 +86,7 @@ class Comparison(Job):
                     f"{method}: {', '.join(sorted(unfit))} cannot be an axis: the study sets seeds and "
                     "validations, and a scheduler compares trainings of one length"
                 )
-            for setting in corners(space):
+            for setting in probes(space):
                 for task in self.tasks():
                     self.check_setting(task, method, setting)
         for task in self.tasks():
@@ -191,6 +192,7 @@ def check_cells(job: Comparison, profile: Profile) -> None:
     inner = profile.of_trial()
     steps = {step.fingerprint: step for step in job.corner_steps() if _belongs_to_cell(step)}
     for step in steps.values():
+        check_made(step)
         step.stage.check(inner.for_stage(step.stage))
 
 

@@ -1,12 +1,13 @@
 """Search spaces: which values a setting may take, and settings drawn from them.
 
-A setting is named by its place, such as ``method.r`` or ``training.learning_rate``.
+A setting is named by its place, such as ``learning_rate`` or ``method.r``.
 """
 
+import copy
 import itertools
 import math
-from collections.abc import Iterator, Mapping
-from typing import Self
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Self
 
 import numpy as np
 from pydantic import model_validator
@@ -69,6 +70,26 @@ class Axis(Spec):
 Space = Mapping[str, Axis]
 
 
+def applied(
+    setting: Setting, values: Mapping[str, Any], parts: Collection[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """``values`` with what ``setting`` changes of these parts, by dotted places below them; and the rest of it."""
+    changed: dict[str, Any] = copy.deepcopy(dict(values))
+    rest: dict[str, Any] = {}
+    for key, value in setting.items():
+        part, *places = key.split(".")
+        if part not in parts:
+            rest[key] = value
+            continue
+        target, last = changed, part
+        for place in places:
+            if not isinstance(target.get(last), dict):
+                target[last] = {}
+            target, last = target[last], place
+        target[last] = value
+    return changed, rest
+
+
 def draw(space: Space, generator: np.random.Generator) -> Setting:
     """A value for every axis, drawn in the order of their names."""
     return {name: space[name].at(float(generator.random())) for name in sorted(space)}
@@ -97,6 +118,16 @@ def corners(space: Space) -> Iterator[Setting]:
     for name, axis in space.items():
         for value in axis.ends[1:]:
             yield {**first, name: value}
+
+
+def probes(space: Space) -> Iterator[Setting]:
+    """``corners``, and a broken number inside every range: what takes whole numbers alone does not take it."""
+    yield from corners(space)
+    first = {name: axis.ends[0] for name, axis in space.items()}
+    for name, axis in space.items():
+        if axis.choice is None:
+            low, high = axis.uniform or axis.log_uniform or (0.0, 1.0)
+            yield {**first, name: low + min(1.0, high - low) / 3}
 
 
 def grid(space: Space) -> list[Setting]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from descant.artifacts.store import Artifact, Store
-from descant.core.errors import BusyError, DescantError, Interrupted, NumericsError
+from descant.core.errors import BusyError, DataError, DescantError, Interrupted, NumericsError
 from descant.run.compare.cells import SCORE, TRAINED, Cell, validations_of
 from descant.run.profile import Profile
 from descant.stages.base import Metrics, StageContext, Step, in_order, silent
@@ -32,53 +32,70 @@ def run_cell(cell: Cell, store: Store, profile: Profile, report: Report) -> dict
     """
     started = time.monotonic()
     made: dict[str, Artifact] = {}
-    seen = 0
-    watched, trained = f"{VALIDATION}{cell.measure}", cell.targets[TRAINED].fingerprint
-
-    def metrics(values: Mapping[str, float], step: int) -> None:
-        nonlocal seen
-        if watched in values:
-            if not math.isfinite(values[watched]):
-                problem = f"{cell.measure} on validation rows is {values[watched]}"
-                raise NumericsError("E-CMP-SCORE", f"{cell.name}, step {step}", problem, "Nothing was saved.")
-            seen += 1
-            report({"score": values[watched], "step": step, "validation": seen})
-
-    def ended(status: str, score: float | None = None, cause: str = "", exit_code: int = 0) -> dict[str, Any]:
-        found = {
-            name: made[step.fingerprint] for name, step in cell.targets.items() if step.fingerprint in made
-        }
-        facts = found[TRAINED].manifest.facts if TRAINED in found else {}
-        return {
-            "status": status,
-            "score": score,
-            "cause": cause,
-            "exit_code": exit_code,
-            "seconds": facts.get("training_seconds", round(time.monotonic() - started, 3)),
-            "addresses": {name: artifact.address for name, artifact in found.items()},
-        }
-
+    ending: dict[str, Any] = {"status": "finished", "score": None, "cause": "", "exit_code": 0}
     try:
-        for step in in_order(cell.targets.values()):
-            made[step.fingerprint] = make(step, made, store, profile, metrics)
-            if step.fingerprint == trained and not seen:  # made by another cell, or before a kill
-                for point in validations_of(made[step.fingerprint], cell.measure):
-                    metrics({watched: point.score}, point.step)
+        _make_targets(cell, store, profile, Watched(cell, report), made)
+        ending["score"] = _score(cell, made)
     except Interrupted:
         raise
-    except NumericsError as error:
-        return ended("non-finite", cause=f"{error.where}: {error.problem}", exit_code=error.exit_code)
     except DescantError as error:
-        return ended("failed", cause=f"{error.where}: {error.problem}", exit_code=error.exit_code)
+        status = "non-finite" if isinstance(error, NumericsError) else "failed"
+        ending |= {"status": status, "cause": f"{error.where}: {error.problem}", "exit_code": error.exit_code}
     except Exception as error:  # a bug in one method must not end the comparison of the others
-        return ended("failed", cause=f"{type(error).__name__}: {error}", exit_code=1)
-    facts = made[cell.targets[SCORE].fingerprint].manifest.facts
-    score = facts.get(cell.measure)
+        ending |= {"status": "failed", "cause": f"{type(error).__name__}: {error}", "exit_code": 1}
+    found = {name: made[step.fingerprint] for name, step in cell.targets.items() if step.fingerprint in made}
+    facts = found[TRAINED].manifest.facts if TRAINED in found else {}
+    return {
+        **ending,
+        "seconds": facts.get("training_seconds", round(time.monotonic() - started, 3)),
+        "addresses": {name: artifact.address for name, artifact in found.items()},
+    }
+
+
+class Watched:
+    """A ``Metrics`` that reports the deciding measure of a cell's training and counts its validations in ``seen``."""
+
+    def __init__(self, cell: Cell, report: Report) -> None:
+        self.cell, self.report, self.seen = cell, report, 0
+
+    def __call__(self, values: Mapping[str, float], step: int) -> None:
+        """Report what ``values`` hold of it; raises as ``score``."""
+        name = f"{VALIDATION}{self.cell.measure}"
+        if name in values:
+            self.score(values[name], step)
+
+    def score(self, value: float, step: int) -> None:
+        """Report a validation score; raises NumericsError for one that is not finite."""
+        _check_finite(value, f"{self.cell.name}, step {step}", f"{self.cell.measure} on validation rows")
+        self.seen += 1
+        self.report({"score": value, "step": step, "validation": self.seen})
+
+
+def _make_targets(
+    cell: Cell, store: Store, profile: Profile, watched: Watched, made: dict[str, Artifact]
+) -> None:
+    """Fill ``made``, by fingerprint, with the targets of ``cell`` and all that they need."""
+    trained = cell.targets[TRAINED].fingerprint
+    for step in in_order(cell.targets.values()):
+        made[step.fingerprint] = make(step, made, store, profile, watched)
+        if step.fingerprint == trained and not watched.seen:  # made by another cell, or before a kill
+            for point in validations_of(made[trained], cell.measure):
+                watched.score(point.score, point.step)
+
+
+def _score(cell: Cell, made: Mapping[str, Artifact]) -> float:
+    """The deciding measure; raises DataError where it is missing and NumericsError where it is not finite."""
+    score = made[cell.targets[SCORE].fingerprint].manifest.facts.get(cell.measure)
     if score is None:
-        return ended("failed", cause=f"the evaluation has no measure {cell.measure}", exit_code=3)
-    if not math.isfinite(score):
-        return ended("non-finite", cause=f"{cell.measure} is {score}", exit_code=8)
-    return ended("finished", score=float(score))
+        problem = f"the evaluation has no measure {cell.measure}"
+        raise DataError("E-CMP-SCORE", cell.name, problem, "Its training is kept.")
+    _check_finite(score, cell.name, cell.measure)
+    return float(score)
+
+
+def _check_finite(value: float, where: str, what: str) -> None:
+    if not math.isfinite(value):
+        raise NumericsError("E-CMP-SCORE", where, f"{what} is {value}", "Nothing was saved.")
 
 
 def make(

@@ -103,8 +103,11 @@ class IndependentRows(Objective[Dealt[Unit]]):
         self.records = training.records()
         self.order = row_order(len(self.records), training.settings, training.rows)
         self.num_steps = self.order.num_steps
-        self.most_units = self.plan.micro_batch
+
+    @property
+    def most_units(self) -> int:
         """Most units of a micro-batch."""
+        return self.plan.micro_batch
 
     @abstractmethod
     def units(self, records: Sequence[Record]) -> list[Unit]:

@@ -95,7 +95,6 @@ class MaskedTokens(IndependentRows[Window]):
     def __init__(self, training: MaskedTraining) -> None:
         super().__init__(training)
         self.masked = training.masked
-        self.most_units = training.compute.max_micro_batch  # a text may be many windows
         model, self.tokenizer = load_masked_model(
             training.masked.model,
             seed=training.settings.seed,
@@ -106,8 +105,8 @@ class MaskedTokens(IndependentRows[Window]):
             model,
             self.tokenizer,
             pooling="mean",
-            longest=training.masked.max_tokens,
-            fields="masked.max_tokens",
+            longest=training.masked.masking.max_tokens,
+            fields="masked.masking.max_tokens",
         )
         special = set(self.tokenizer.all_special_ids)
         self.ordinary = np.array([i for i in range(len(self.tokenizer)) if i not in special])
@@ -115,6 +114,11 @@ class MaskedTokens(IndependentRows[Window]):
         self.embeddings = list(token_matrices(model).values())
         self.model = attach(training, model, self._examples())
         self.module = ChosenScores(self.model)
+
+    @property
+    def most_units(self) -> int:
+        """As many windows as fit: a text may be many."""
+        return self.training.compute.max_micro_batch
 
     def micro_batches(self, step: int) -> list[Dealt[Window]]:
         """This worker's windows of a step, other tokens of theirs hidden than in other epochs."""
@@ -181,7 +185,7 @@ class MaskedTokens(IndependentRows[Window]):
     def _windows(self, records: Sequence[Record], *, time: int) -> list[Window]:
         tokenised = self.tokenizer([r["text"] for r in records], add_special_tokens=False, verbose=False)
         begin, end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
-        longest = self.masked.max_tokens - 2
+        longest = self.masked.masking.max_tokens - 2
         found = []
         for record, ids in zip(records, tokenised["input_ids"], strict=True):
             for start in range(0, max(1, len(ids)), longest):
@@ -191,7 +195,7 @@ class MaskedTokens(IndependentRows[Window]):
 
     def _hidden(self, record_id: str, ids: list[int], draw: np.random.Generator) -> Window:
         inner = len(ids) - 2
-        number = min(inner, max(1, round(self.masked.mask_share * inner)))
+        number = min(inner, max(1, round(self.masked.masking.mask_share * inner)))
         places = sorted((1 + draw.choice(inner, number, replace=False)).tolist())
         targets, hidden = [ids[place] for place in places], list(ids)
         for place, kind in zip(places, draw.random(number), strict=True):

@@ -57,6 +57,10 @@ class Optimisation(Schedule):
     seed: int = Field(0, ge=0)
     """Seed of row order, choice of rows with examples, adapter start and dropout; the job's where it is left out."""
 
+    def seeded(self, seed: int) -> Self:
+        """The same with ``seed`` where none was given."""
+        return self if "seed" in self.model_fields_set else self.model_copy(update={"seed": seed})
+
     @property
     def contrast_rows(self) -> int:
         """Rows that must stand together in a step: all of them, unless a subclass cuts the step."""
