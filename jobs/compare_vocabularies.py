@@ -132,7 +132,7 @@ class CompareVocabularies(Comparison):
 
     def declared_parameters(self, task: str, method: str, setting: Setting) -> int:
         """From the shapes of the base alone; rows of new tokens are left out."""
-        from descant.models.load import causal_skeleton
+        from descant.models.skeleton import causal_skeleton
 
         way, _ = self._drawn(method, setting)
         found: int = way.method.num_parameters(causal_skeleton(self._base(task).model))

@@ -377,4 +377,4 @@ def test_commands_that_only_look_answer_quickly(job: Path) -> None:
     started = time.monotonic()
     for command in (["plan", *recipe(job)], ["show"], ["verify"]):
         assert descant(job, *command).code == 0
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 90

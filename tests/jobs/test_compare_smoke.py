@@ -50,7 +50,7 @@ def test_killed_comparison_goes_on_to_the_same_table(
     cells = methods * (trials + seeds)
     started = time.monotonic()
     printed = run(recipe, tmp_path / "whole")
-    assert time.monotonic() - started < 180
+    assert time.monotonic() - started < 300
     table = (study_folder(tmp_path / "whole") / "table.tsv").read_bytes()
     assert len(table.splitlines()) == 1 + methods * seeds
     assert "cannot be told from" in printed or "best" in printed
@@ -77,10 +77,11 @@ def test_killed_comparison_goes_on_to_the_same_table(
     assert len(list(kept.glob("**/*.json"))) == cells
     assert (study_folder(killed) / "table.tsv").read_bytes() == table
 
-    begun = time.monotonic()
+    before = records(killed)
     again = run(recipe, killed)
-    assert time.monotonic() - begun < 20
     assert "report.html" in again
+    assert "[1/" not in again, "it made something"
+    assert records(killed) == before
 
 
 def test_comparison_that_is_asked_to_stop_ends_with_75_and_keeps_its_records(tmp_path: Path) -> None:

@@ -107,5 +107,5 @@ def test_second_run_computes_nothing(finished: tuple[Store, str]) -> None:
     started = time.monotonic()
     again = descant(store.root, "run", RECIPE, "--compute", "clusters/local")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 90
     assert {path: path.stat().st_mtime_ns for path in store.root.glob("*/*/manifest.json")} == before

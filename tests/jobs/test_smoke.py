@@ -50,7 +50,7 @@ def test_second_run_computes_nothing_and_takes_seconds(finished: tuple[Store, st
     started = time.monotonic()
     again = descant(store.root, "run", RECIPE, "--compute", "clusters/local")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
     assert "to do" not in again.stdout
     assert again.stdout.count("done before") >= 20
     assert {path: path.stat().st_mtime_ns for path in store.root.glob("*/*/manifest.json")} == before

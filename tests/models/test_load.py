@@ -6,8 +6,9 @@ from transformers import AutoModel, DistilBertConfig
 
 from descant.artifacts.models import FolderModel, TinyModel
 from descant.core.errors import ConfigError, IntegrityError
+from descant.models.attention import looks_ahead
 from descant.models.encoder import Attention
-from descant.models.load import load_model, load_tokenizer, looks_ahead
+from descant.models.load import load_model, load_tokenizer
 from descant.models.tiny import Architecture
 
 

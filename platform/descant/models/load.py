@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from descant.artifacts.models import AnyModel, StoredModel
 from descant.core.errors import ConfigError, IntegrityError
 from descant.core.seeds import seed_for
+from descant.models.attention import declare_attention, set_attention
 from descant.models.encoder import Attention, Pooling, Precision
 from descant.models.gguf import convert_if_missing
 from descant.models.new_rows import NewRows
@@ -19,15 +20,10 @@ from descant.models.tiny import tiny_model, tiny_tokenizer
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-_LOCAL = {"local_files_only": True, "trust_remote_code": False}
-_FLAGS: dict[Attention, dict[str, bool]] = {
-    "native": {},
-    "bidirectional": {"is_causal": False, "is_decoder": False},
-    "causal": {"is_causal": True, "is_decoder": True},
-}
-"""The flags from which transformers builds its masks: decoders read the first, encoders the second."""
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
+"""How transformers is asked for anything: from files, without code that comes with them."""
 
 
 def load_model(
@@ -49,11 +45,11 @@ def load_model(
         model = _load_stored(reference.locate(), dtype, attention)
     else:
         model = tiny_model(reference.architecture, reference.seed, vocab_size=len(tokenizer))
-        _declare(model.config, attention)
+        declare_attention(model.config, attention)
     _check_vocabulary(model, tokenizer)
-    _drop_pooler(model)
+    drop_pooler(model)
     model = model.to(device=device, dtype=dtype).eval()
-    _set_attention(model, attention)
+    set_attention(model, attention)
     return model, tokenizer
 
 
@@ -74,7 +70,7 @@ def load_causal_model(
         model = _load_stored(reference.locate(), dtype, "native", AutoModelForCausalLM)
     elif reference.architecture == "llama":
         model = tiny_model("llama", reference.seed, vocab_size=len(tokenizer), factory="AutoModelForCausalLM")
-        _declare(model.config, "native")
+        declare_attention(model.config, "native")
     else:
         raise ConfigError(
             "E-MOD-CAUSAL",
@@ -126,7 +122,7 @@ def load_masked_model(
                 vocab_size=len(tokenizer),
                 factory="AutoModelForMaskedLM",
             )
-            _declare(model.config, "native")
+            declare_attention(model.config, "native")
     _check_vocabulary(model, tokenizer)
     return model.to(device=device, dtype=dtype).eval(), tokenizer
 
@@ -152,7 +148,7 @@ def load_image_model(
             f"reads {model.main_input_name}, expected pixel_values",
             "Choose an image encoder such as ViT, or leave out 'image'.",
         )
-    _drop_pooler(model)
+    drop_pooler(model)
     ready: PreTrainedModel = model.to(device=device, dtype=dtype).eval()
     return ready
 
@@ -171,37 +167,6 @@ def _dtype(precision: Precision, device: str) -> "torch.dtype":
     return dtype
 
 
-def skeleton(reference: AnyModel) -> "PreTrainedModel":
-    """The architecture without its weights, on the meta device; raises what ``reference.check()`` raises."""
-    bare = _bare(reference, "AutoModel")
-    _drop_pooler(bare)
-    return bare
-
-
-def causal_skeleton(reference: AnyModel) -> "PreTrainedModel":
-    """As ``skeleton``, with the output head of a causal language model."""
-    return _bare(reference, "AutoModelForCausalLM")
-
-
-def _bare(reference: AnyModel, factory: str) -> "PreTrainedModel":
-    import torch
-    import transformers
-
-    reference.check()
-    convert_if_missing(reference)
-    model: Any
-    if isinstance(reference, StoredModel):
-        config = transformers.AutoConfig.from_pretrained(reference.locate(), **_LOCAL)
-        with torch.device("meta"), _quiet():
-            model = getattr(transformers, factory).from_config(config)
-    else:
-        is_image = reference.architecture == "vit"
-        vocab_size = 8 if is_image else len(tiny_tokenizer(reference.architecture))
-        model = tiny_model(reference.architecture, reference.seed, vocab_size=vocab_size, factory=factory)
-    bare: PreTrainedModel = model.to("meta")
-    return bare
-
-
 def load_tokenizer(reference: AnyModel) -> "PreTrainedTokenizerFast":
     """The model's tokenizer alone; raises what ``reference.check()`` raises."""
     reference.check()
@@ -217,8 +182,8 @@ def read_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
     """The tokenizer that lies in ``folder``."""
     from transformers import AutoTokenizer
 
-    with _quiet():
-        loaded: Any = AutoTokenizer.from_pretrained(folder, **_LOCAL)
+    with quiet():
+        loaded: Any = AutoTokenizer.from_pretrained(folder, **LOCAL)
     tokenizer: PreTrainedTokenizerFast = loaded
     return tokenizer
 
@@ -252,16 +217,16 @@ def _load_stored(folder: Path, dtype: "torch.dtype", attention: Attention, auto:
     """The model that ``auto`` makes of the folder; without one, the encoder alone (``AutoModel``)."""
     from transformers import AutoConfig, AutoModel
 
-    config = AutoConfig.from_pretrained(folder, **_LOCAL)
-    _declare(config, attention)
-    with _quiet():
+    config = AutoConfig.from_pretrained(folder, **LOCAL)
+    declare_attention(config, attention)
+    with quiet():
         return (auto or AutoModel).from_pretrained(
-            folder, config=config, dtype=dtype, use_safetensors=True, attn_implementation="sdpa", **_LOCAL
+            folder, config=config, dtype=dtype, use_safetensors=True, attn_implementation="sdpa", **LOCAL
         )
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the loading bars and remarks of transformers; warnings of ours are unaffected."""
     from transformers.utils import logging as transformers_logging
 
@@ -289,44 +254,7 @@ def _check_vocabulary(model: Any, tokenizer: "PreTrainedTokenizerFast") -> None:
         )
 
 
-def _drop_pooler(model: Any) -> None:
+def drop_pooler(model: Any) -> None:
     """Remove the pooling head of BERT and ViT: it takes no part in ours, so its weights would get no gradient."""
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
-
-
-def _declare(config: "PreTrainedConfig", attention: Attention) -> None:
-    for flag, value in _FLAGS[attention].items():
-        setattr(config, flag, value)
-    config.use_cache = False
-
-
-def _set_attention(model: Any, attention: Attention) -> None:
-    if attention == "native":
-        return
-    for module in model.modules():
-        if hasattr(module, "is_causal"):
-            module.is_causal = attention == "causal"
-    if looks_ahead(model) != {attention == "bidirectional"}:
-        raise ConfigError(
-            "E-MOD-ATTENTION",
-            type(model).__name__,
-            f"transformers offers no {attention} attention for this architecture",
-            "Set attention: native, or choose another model.",
-        )
-
-
-def looks_ahead(model: Any) -> set[bool]:
-    """Whether a later token changes an earlier one's state, without and with padding: asked by trying.
-
-    The two differ where an architecture takes the flag for one of its ways to attend and not for the other.
-    """
-    import torch
-
-    tokens = torch.tensor([[1, 2, 3, 0], [1, 2, 4, 0]], device=model.device)
-    answers = set()
-    for mask in (None, tokens.clamp(max=1)):
-        with torch.inference_mode():
-            states = model(input_ids=tokens, attention_mask=mask).last_hidden_state.float()
-        answers.add(not torch.allclose(states[0, 0], states[1, 0], rtol=1e-5, atol=1e-6))
-    return answers

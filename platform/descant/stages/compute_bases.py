@@ -40,7 +40,7 @@ class ComputeBases(Stage):
     def run(self, context: StageContext) -> Outcome:
         """Publish ``basis-*``, one for each target, with the sha256 of its weight."""
         from descant.adapters.library import targets
-        from descant.models.load import skeleton
+        from descant.models.skeleton import skeleton
 
         names = [t.name for t in targets(skeleton(self.model), self.target_modules, ("Linear", "Conv1D"))]
         parts = {f"basis-{number:05d}": 1 for number in range(len(names))}

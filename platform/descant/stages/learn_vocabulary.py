@@ -15,6 +15,7 @@ from descant.core.spec import Compute, Spec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.split_text import TextSplit, texts_of
 from descant.vocab.extension import AnyExtension, Corpora
+from descant.vocab.extension.base import WordExtension
 from descant.vocab.marks import share_cut_at_marks
 from descant.vocab.side_effects import SideEffects, side_effects
 
@@ -102,7 +103,7 @@ class LearnVocabulary(Stage):
         if facts["new_tokens"] < self.extension.num_new:
             asked = f"{self.extension.num_new:,} new tokens asked for"
             found.append(f"only {facts['new_tokens']:,} of the {asked} are worth one in these texts")
-        cuts = getattr(self.extension, "keep_marks", None) is False
+        cuts = isinstance(self.extension, WordExtension) and not self.extension.keep_marks
         if cuts and (share := facts["share_cut_at_marks"]) > WORTH_TELLING:
             found.append(
                 f"vowel signs part words: with keep_marks: true there are {share:.0%} fewer pieces to begin with"

@@ -78,7 +78,7 @@ class ComparedTask(Spec):
 
     def skeleton(self) -> PreTrainedModel:
         """The base without its weights, as methods are attached to it."""
-        from descant.models.load import skeleton
+        from descant.models.skeleton import skeleton
 
         return skeleton(self.base)
 

@@ -16,10 +16,8 @@ from descant.stages.base import Step, in_order
 
 Scheduler = Literal["none", "asha", "median"]
 
-
 TRAININGS = ("train", "train_task", "train_text")
 """Stages whose results, and all that is made of them, belong to one cell."""
-
 
 FIXED = frozenset({"seed", "validate_every", "method", "examples"})
 LENGTHS = frozenset({"num_train_epochs", "max_steps", "global_batch"})
@@ -69,19 +67,27 @@ class Comparison(Job):
     """Of the final runs on the test split; at least three, or the report says that training noise is unknown."""
 
     @model_validator(mode="after")
-    def _is_fair(self) -> Self:
+    def _seeds_differ(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
             raise ValueError(f"seeds {list(self.seeds)}: give different ones, at least one")
+        return self
+
+    @model_validator(mode="after")
+    def _grids_are_as_large_as_the_budget(self) -> Self:
+        for method, space in self.spaces().items() if self.search == "grid" else ():
+            size = len(grid(space))
+            if size != self.budget.trials:
+                raise ValueError(
+                    f"the grid of {method} has {size} settings, the budget is {self.budget.amount:g} "
+                    f"{self.budget.kind}: give all methods grids of that many"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _trainings_can_take_every_setting(self) -> Self:
+        fixed = FIXED if self.scheduler == "none" else FIXED | LENGTHS
         for method, space in self.spaces().items():
-            if self.search == "grid":
-                size = len(grid(space))
-                if size != self.budget.trials:
-                    raise ValueError(
-                        f"the grid of {method} has {size} settings, the budget is {self.budget.amount:g} "
-                        f"{self.budget.kind}: give all methods grids of that many"
-                    )
-            unfit = FIXED & set(space) | (LENGTHS & set(space) if self.scheduler != "none" else set())
-            if unfit:
+            if unfit := fixed & set(space):
                 raise ValueError(
                     f"{method}: {', '.join(sorted(unfit))} cannot be an axis: the study sets seeds and "
                     "validations, and a scheduler compares trainings of one length"
@@ -89,9 +95,13 @@ class Comparison(Job):
             for setting in probes(space):
                 for task in self.tasks():
                     self.check_setting(task, method, setting)
-        for task in self.tasks():
+        return self
+
+    @model_validator(mode="after")
+    def _scheduler_sees_the_measure(self) -> Self:
+        for task in self.tasks() if self.scheduler != "none" else ():
             measure, _ = self.measure(task)
-            if self.scheduler != "none" and measure not in self.validated(task):
+            if measure not in self.validated(task):
                 raise ValueError(
                     f"scheduler {self.scheduler} cannot see {measure} of {task}: trainings report "
                     f"{', '.join(self.validated(task)) or 'no score'} on validation rows"

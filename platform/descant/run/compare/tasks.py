@@ -179,7 +179,7 @@ class TextTask(PreparedTask):
 
     def skeleton(self) -> PreTrainedModel:
         """With its output head."""
-        from descant.models.load import causal_skeleton
+        from descant.models.skeleton import causal_skeleton
 
         return causal_skeleton(self.base)
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from descant.core.errors import ConfigError
 from descant.core.spec import Spec
 from descant.vocab.extend import Description
+from descant.vocab.marks import keep_marks
 from descant.vocab.words import FAMILIES, Family, description, family_of
 
 if TYPE_CHECKING:
@@ -59,3 +60,16 @@ class Extension(Spec, ABC):
     def extend(self, base: "PreTrainedTokenizerFast", corpora: Corpora) -> Description:
         """The extended ``tokenizer.json``: every old id stays, new ones follow. Raises ConfigError for a tokenizer of
         a family that this way does not know."""
+
+
+class WordExtension(Extension):
+    """A way that joins pieces within words, so that it matters where the base's tokenizer begins a word."""
+
+    keep_marks: bool = False
+    """Keep vowel signs and accents within their words, where the base's tokenizer cuts there (Indic scripts under
+    GPT-2's pre-tokenizer) or its normaliser takes them away (BERT's uncased one)."""
+
+    def described(self, base: "PreTrainedTokenizerFast") -> tuple[Description, Family]:
+        """As ``Extension.described``, with marks kept where they shall be."""
+        found, family = super().described(base)
+        return (keep_marks(found) if self.keep_marks else found), family

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from descant.vocab.extend import Description, append_merges, from_description
-from descant.vocab.extension.base import Corpora, Extension
-from descant.vocab.marks import keep_marks
+from descant.vocab.extension.base import Corpora, WordExtension
 from descant.vocab.merges import best, continue_merges, gains_on
 from descant.vocab.words import Family, count_words, missing_characters
 
@@ -17,15 +16,13 @@ SURPLUS = 1.25
 """So many times the merges wanted are learned; held-out texts choose among them."""
 
 
-class ContinuedMerges(Extension):
+class ContinuedMerges(WordExtension):
     """Byte-pair merges behind the base's own: no piece that cannot be reached, the base's language left alone."""
 
     kind: Literal["continued_merges"] = "continued_merges"
     """Merges continued."""
     specificity: float = Field(10.0, ge=0)
     """A pair has to be so many times as frequent in the language as in the base's language; 0 does not ask."""
-    keep_marks: bool = False
-    """Keep words with vowel signs whole, where the base cuts them (Indic scripts under GPT-2's pre-tokenizer)."""
     min_gain: int = Field(2, ge=1)
     """How often a pair stands in the texts it is learned on, at least."""
     min_characters: int = Field(20, ge=1)
@@ -39,8 +36,6 @@ class ContinuedMerges(Extension):
     def extend(self, base: "PreTrainedTokenizerFast", corpora: Corpora) -> Description:
         """Characters that the base lacks first, then merges."""
         described, family = self.described(base)
-        if self.keep_marks:
-            described = keep_marks(described)
         letters: list[str] = []
         if family == "spaced":
             found = missing_characters(base, corpora.language, min_count=self.min_characters)

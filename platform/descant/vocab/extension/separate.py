@@ -4,8 +4,7 @@ import json
 from typing import TYPE_CHECKING, Literal
 
 from descant.vocab.extend import Description, append_merges, from_description
-from descant.vocab.extension.base import Corpora, Extension
-from descant.vocab.marks import keep_marks
+from descant.vocab.extension.base import Corpora, WordExtension
 from descant.vocab.merges import Merge
 from descant.vocab.words import Family
 
@@ -16,13 +15,11 @@ _SURPLUS = 4
 """The other tokenizer has so many times the tokens wanted, since the base knows some of its pieces."""
 
 
-class SeparateMerges(Extension):
+class SeparateMerges(WordExtension):
     """The first merges of another tokenizer whose pieces the base lacks; many of them it cannot reach."""
 
     kind: Literal["separate_merges"] = "separate_merges"
     """Merges learned apart."""
-    keep_marks: bool = False
-    """Keep words with vowel signs whole, where the base cuts them."""
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -34,8 +31,6 @@ class SeparateMerges(Extension):
         from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
         described, _ = self.described(base)
-        if self.keep_marks:
-            described = keep_marks(described)
         fresh = Tokenizer(models.BPE())
         fresh.pre_tokenizer = from_description(described).backend_tokenizer.pre_tokenizer
         trainer = trainers.BpeTrainer(

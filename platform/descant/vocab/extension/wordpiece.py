@@ -6,8 +6,7 @@ from pydantic import Field
 
 from descant.vocab.choice import choose
 from descant.vocab.extend import Description, append_pieces, from_description
-from descant.vocab.extension.base import Corpora, Extension
-from descant.vocab.marks import keep_marks
+from descant.vocab.extension.base import Corpora, WordExtension
 from descant.vocab.merges import continue_merges
 from descant.vocab.wordpiece import as_piece, joinable, missing_letters
 from descant.vocab.words import Family, count_words
@@ -19,7 +18,7 @@ SURPLUS = 2
 """So many times the pieces wanted are proposed."""
 
 
-class WordPieces(Extension):
+class WordPieces(WordExtension):
     """Proposed are neighbours that the base cuts apart, joined by frequency; taken those that save most.
 
     WordPiece takes the longest piece from the left, so what a piece saves is counted with the tokenizer itself, not by
@@ -32,8 +31,6 @@ class WordPieces(Extension):
     """Pieces of WordPiece."""
     specificity: float = Field(10.0, ge=0)
     """Neighbours have to be so many times as frequent in the language as in the base's language; 0 does not ask."""
-    keep_marks: bool = False
-    """Keep accents and vowel signs, where the base's normaliser takes them away."""
     min_characters: int = Field(20, ge=1)
     """How often a letter that the base lacks has to stand at a word's begin, or inside one, to become a piece there."""
 
@@ -45,8 +42,6 @@ class WordPieces(Extension):
     def extend(self, base: "PreTrainedTokenizerFast", corpora: Corpora) -> Description:
         """Letters that the base lacks first, then pieces."""
         described, family = self.described(base)
-        if self.keep_marks:
-            described = keep_marks(described)
         found = missing_letters(from_description(described), corpora.language, min_count=self.min_characters)
         letters = found[: self.num_new]
         described = append_pieces(described, letters)
