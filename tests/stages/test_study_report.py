@@ -140,6 +140,24 @@ def test_one_seed_is_said_and_a_wrong_formula_too(study: Study) -> None:
     assert any("declares 7 trainable parameters and has 2,359,296" in w for w in warnings)
 
 
+def test_settings_that_one_trial_drew_are_said_and_equal_ones_are_not(study: Study) -> None:
+    def warnings_of(rates: tuple[float, ...]) -> list[str]:
+        entries = []
+        for entry in study.entries:
+            if entry.finals:
+                setting = {"learning_rate": rates[study.methods.index(entry.method) % len(rates)]}
+                trial = dataclasses.replace(entry.trials[0], setting=setting)
+                finals = tuple(dataclasses.replace(run, setting=setting) for run in entry.finals)
+                entry = dataclasses.replace(entry, trials=(trial,), finals=finals)
+            entries.append(entry)
+        made = dataclasses.replace(study, entries=tuple(entries))
+        return [w for w in StudyContent(made).warnings if w.startswith("One trial each")]
+
+    (found,) = warnings_of((1e-4, 3e-4))
+    assert "methods differ in learning_rate too" in found
+    assert warnings_of((1e-4,)) == []
+
+
 def test_study_without_any_success_still_has_a_report(study: Study) -> None:
     entries = tuple(dataclasses.replace(e, trials=(), finals=(), cause="disk full") for e in study.entries)
     tasks = tuple(dataclasses.replace(t, base_scores=None) for t in study.tasks)

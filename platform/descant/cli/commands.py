@@ -7,6 +7,7 @@ import typer
 
 from descant import __version__
 from descant.artifacts.store import repair, verify
+from descant.cli.cluster import cluster_app
 from descant.cli.options import ComputePath, RecipePath, Settings, StorePath, store_at, terminal
 from descant.cli.registry import registry_app
 from descant.core.errors import ConfigError, IntegrityError
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(registry_app, name="registry")
+app.add_typer(cluster_app, name="cluster")
 
 
 @app.command()

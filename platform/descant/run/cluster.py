@@ -3,34 +3,23 @@
 import contextlib
 import logging
 import os
-import secrets
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from descant.artifacts.lease import LEASE, lease
-from descant.core.errors import BusyError, DependencyError, PolicyError
-from descant.run.profile import RayCompute
-
-UNSAFE = (
-    "RAY_DATA_AUTOLOAD_CLOUDPICKLE_TENSOR_METADATA",
-    "RAY_DATA_AUTOLOAD_PICKLE_OBJECT_SCALAR",
-    "RAY_DATA_WEBDATASET_ALLOW_UNSAFE_DESERIALIZATION",
+from descant.core.errors import BusyError, DependencyError
+from descant.run.private_ray import (
+    ENVIRONMENT,
+    PREFIX,
+    new_folder,
+    refuse_unsafe_environment,
+    temporary_folder,
+    token_environment,
 )
-
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_V2": "1",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # the driver's C++ log goes to the terminal
-}
-
-HOME_PREFIX = "descant-ray-"
-MOST_TEMPORARY_BYTES = 18
-"""A longer temporary folder makes the paths of Ray's sockets longer than the 107 bytes that Linux allows."""
+from descant.run.profile import RayCompute
 
 
 @contextmanager
@@ -70,7 +59,7 @@ def _cluster(address: str) -> Iterator[None]:
 def _started(compute: RayCompute) -> Iterator[None]:
     with _home() as home:
         if "RAY_AUTH_MODE" not in os.environ:
-            _write_token(home)
+            os.environ |= token_environment(home / "token")
         import ray  # reads the token's environment as it is imported
 
         try:
@@ -92,13 +81,10 @@ def _started(compute: RayCompute) -> Iterator[None]:
 @contextmanager
 def _home() -> Iterator[Path]:
     """A folder for one Ray, mode 0700, gone afterwards; those of drivers that were killed are removed first."""
-    temporary = Path(tempfile.gettempdir())
-    if len(os.fsencode(temporary)) > MOST_TEMPORARY_BYTES:
-        temporary = Path("/tmp")
-    for left in temporary.glob(f"{HOME_PREFIX}*/{LEASE}"):
+    for left in temporary_folder().glob(f"{PREFIX}*/{LEASE}"):
         with contextlib.suppress(BusyError, PermissionError), lease(left.parent):
             shutil.rmtree(left.parent, ignore_errors=True)
-    home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX, dir=temporary))
+    home = new_folder()
     before = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = str(home)  # for Ray's processes, which leave their own temporary folders behind
     try:
@@ -107,24 +93,3 @@ def _home() -> Iterator[Path]:
     finally:
         os.environ.pop("TMPDIR") if before is None else os.environ.update(TMPDIR=before)
         shutil.rmtree(home, ignore_errors=True)
-
-
-def refuse_unsafe_environment() -> None:
-    """Raise PolicyError when Ray Data is told to unpickle what it finds in data files."""
-    for name in UNSAFE:
-        if os.environ.get(name):
-            raise PolicyError(
-                "E-POL-AUTOLOAD",
-                name,
-                "lets a data file run code on every worker",
-                "Nothing was started. Unset it.",
-            )
-
-
-def _write_token(home: Path) -> None:
-    path = home / "token"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(secrets.token_hex(32))
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)

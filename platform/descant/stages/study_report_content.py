@@ -143,6 +143,11 @@ class StudyContent:
                 f"One seed only: {_joined(single)}. Intervals and p-values there speak of other test examples, and "
                 "nothing is said about other seeds."
             )
+        if drawn := self._drawn_apart():
+            found.append(
+                f"One trial each: no setting was chosen, and methods differ in {_joined(drawn)} too, so that a "
+                "difference between them may come from what was drawn."
+            )
         found += [
             f"{row.method} on {r.task.name} declares {row.cost.declared_parameters:,} trainable parameters and "
             f"has {row.cost.trainable_parameters:,}."
@@ -151,6 +156,15 @@ class StudyContent:
             if row.cost and row.cost.declared_parameters != row.cost.trainable_parameters
         ]
         return found
+
+    def _drawn_apart(self) -> list[str]:
+        """Settings that differ between methods with a single trial on a task."""
+        found: set[str] = set()
+        for tunings in self.tunings.values():
+            single = [tuning.setting for tuning in tunings if len(tuning.entry.trials) == 1]
+            names = {name for setting in single for name in setting}
+            found |= {n for n in names if len({repr(setting[n]) for setting in single if n in setting}) > 1}
+        return sorted(found)
 
     @property
     def forgetting(self) -> list[tuple[TaskResult, list[tuple[str, float, float | None]]]]:

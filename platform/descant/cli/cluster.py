@@ -1,0 +1,73 @@
+"""The commands about clusters: ``descant cluster``."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from descant.cli.options import ComputePath, terminal
+
+cluster_app = typer.Typer(
+    help="Clusters: start one on this machine, look at it, end it.",
+    no_args_is_help=True,
+)
+
+
+class Name(StrEnum):
+    """Clusters that descant starts itself."""
+
+    local = "local"
+
+
+Cluster = Annotated[Name, typer.Argument(help="local: a Ray on this machine that stays between commands")]
+
+
+@cluster_app.command(name="up")
+def cluster_up(name: Cluster, compute: ComputePath = None) -> None:
+    """Start a Ray on this machine that stays, with token authentication; where it is up already, say so.
+
+    Its dashboard and Jobs API are on the loopback address; Ray's other ports bind every interface, so a firewall has
+    to keep others out.
+    """
+    from descant.run.clusters.local import up
+    from descant.run.profile import load_profile
+
+    console = terminal()
+    with console.status("starting Ray …"):
+        found, is_new = up(load_profile(compute).ray)
+    console.print(
+        f"cluster [bold]{name}[/bold] {'is up' if is_new else 'was up already'}: {found.url}",
+        highlight=False,
+    )
+    console.print(f"token in {found.token}", highlight=False, soft_wrap=True)
+
+
+@cluster_app.command(name="status")
+def cluster_status(name: Cluster) -> None:
+    """Its nodes, and how many jobs there are. Ends with 7 where it is not up."""
+    from descant.core.errors import DependencyError
+    from descant.run.clusters.local import find
+    from descant.run.clusters.status import jobs_line, nodes_table, status_of
+
+    found = find()
+    if found is None:
+        raise DependencyError(
+            "E-CLU-DOWN", f"cluster {name}", "is not up", f"Start it with: descant cluster up {name}"
+        )
+    status = status_of(found.api)
+    console = terminal()
+    console.print(f"cluster [bold]{name}[/bold]  {found.url}  Ray {status.ray}", highlight=False)
+    console.print(nodes_table(status))
+    console.print(f"jobs: {jobs_line(status)}", highlight=False)
+
+
+@cluster_app.command(name="down")
+def cluster_down(name: Cluster) -> None:
+    """End it, with every job on it; what jobs finished is kept, and the same commands go on."""
+    from descant.run.clusters.local import down
+
+    ended = down()
+    terminal().print(
+        f"cluster [bold]{name}[/bold] " + (f"is down: {ended} processes ended" if ended else "was not up"),
+        highlight=False,
+    )

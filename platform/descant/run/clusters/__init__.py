@@ -1,0 +1,1 @@
+"""Clusters: started on this machine, and asked over Ray's HTTP interface."""
