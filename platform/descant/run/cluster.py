@@ -13,6 +13,7 @@ from descant.artifacts.lease import LEASE, lease
 from descant.core.errors import BusyError, DependencyError
 from descant.run.private_ray import (
     ENVIRONMENT,
+    INNER,
     PREFIX,
     new_folder,
     refuse_unsafe_environment,
@@ -71,7 +72,7 @@ def _started(compute: RayCompute) -> Iterator[None]:
                 dashboard_host="127.0.0.1",
                 log_to_driver=False,
                 logging_level=logging.WARNING,
-                _temp_dir=str(home),
+                _temp_dir=str(home / INNER),
             )
             yield
         finally:

@@ -21,6 +21,8 @@ ENVIRONMENT = {
 }
 
 PREFIX = "descant-ray-"
+INNER = "r"
+"""Ray's own folder inside one of ours: Ray opens its folder to everyone (mode 0777), and ours keeps them out."""
 MOST_TEMPORARY_BYTES = 18
 """A longer temporary folder makes the paths of Ray's sockets longer than the 107 bytes that Linux allows."""
 

@@ -23,7 +23,13 @@ from descant.core.errors import DependencyError, DescantError
 from descant.core.spec import SECRET_KEY
 from descant.run.clusters.api import ClusterApi
 from descant.run.clusters.folder import cluster_folder
-from descant.run.private_ray import ENVIRONMENT, new_folder, refuse_unsafe_environment, token_environment
+from descant.run.private_ray import (
+    ENVIRONMENT,
+    INNER,
+    new_folder,
+    refuse_unsafe_environment,
+    token_environment,
+)
 from descant.run.profile import RayCompute
 
 NAME = "local"
@@ -106,7 +112,7 @@ def _start(state: Path, compute: RayCompute) -> LocalCluster:
         *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"),
         *(f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={agent_grpc}"),
         *(f"--num-cpus={compute.num_cpus}", f"--object-store-memory={compute.object_store_megabytes << 20}"),
-        f"--temp-dir={folder}",
+        f"--temp-dir={folder / INNER}",
     ]
     try:
         with (state / LOG).open("wb") as log:
@@ -132,7 +138,7 @@ def _start(state: Path, compute: RayCompute) -> LocalCluster:
     except BaseException:
         _sweep(state)
         raise
-    address = (folder / "ray_current_cluster").read_text().strip()
+    address = (folder / INNER / "ray_current_cluster").read_text().strip()
     found = LocalCluster(address, found.url, found.token, found.folder)
     write_durably(state / RECORD, json.dumps(asdict(found)))
     return found
