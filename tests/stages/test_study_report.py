@@ -1,10 +1,13 @@
 import dataclasses
 import io
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from descant.evaluators.statistics import p_text
@@ -16,7 +19,7 @@ from descant.stages.report_plots import Scale
 from descant.stages.study_report import write_study_report
 from descant.stages.study_report_content import StudyContent, Tuning
 from descant.stages.study_report_page import study_html
-from descant.stages.study_report_plots import log_ticks, shortened, trade_offs
+from descant.stages.study_report_plots import _short, log_ticks, shortened, trade_offs
 from descant.stages.study_report_table import direction_text, study_markdown, study_terminal_table
 from tests.stages.test_report_page import HOSTILE, Page, table_rows
 from tests.synthetic_study import FAILED, METHODS, synthetic_study
@@ -224,6 +227,15 @@ def test_log_ticks_are_round_and_within_the_axis() -> None:
     narrow = log_ticks(Scale(9.15, 9.66))
     assert 3 <= len(narrow) <= 6
     assert all(10**9.15 <= tick <= 10**9.66 for tick in narrow)
+
+
+@given(st.floats(0, 12), st.floats(1e-4, 12))
+def test_log_ticks_fit_axes_of_any_length(low: float, length: float) -> None:
+    """All methods may cost nearly the same: full training with and without a few new rows."""
+    ticks = log_ticks(Scale(low, low + length))
+    assert 2 <= len(ticks) <= 6
+    assert all(low - 1e-6 <= math.log10(tick) <= low + length + 1e-6 for tick in ticks)
+    assert len({_short(tick) for tick in ticks}) == len(ticks)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from typing import Any
 from descant.evaluators.study import Trial
 from descant.evaluators.study_statistics import BASE, MethodResult, TaskResult, pareto_front
 from descant.stages.label_placement import Box, place_labels
-from descant.stages.report_content import size_text
 from descant.stages.report_plots import Scale, loss_line, scale_around, smoothed
 from descant.stages.study_report_content import StudyContent, Tuning
 
@@ -73,27 +72,27 @@ def _trade_off(
         for row, text, label, (u, v), (top, bottom) in zip(rows, names, labels, places, whiskers, strict=True)
     ]
     steps = sorted((u, v) for row, (u, v) in zip(rows, places, strict=True) if row.method in front)
-    text = size_text if name == "peak memory" else _short
+    unit = "B" if name == "peak memory" else ""
     return {
         "name": name,
         "marks": marks,
         "front": "M"
         + "H".join(f"{u:.1f} {v:.1f}" if i == 0 else f"{u:.1f}V{v:.1f}" for i, (u, v) in enumerate(steps)),
-        "x_ticks": [(round(x(tick), 1), text(tick)) for tick in log_ticks(xs)],
+        "x_ticks": [(round(x(tick), 1), _short(tick) + unit) for tick in log_ticks(xs)],
         "y_ticks": [(round(y(tick), 1), f"{tick:g}") for tick in ys.ticks(5)],
     }
 
 
 def log_ticks(scale: Scale) -> list[float]:
-    """Two to six round values within an axis of base-10 logarithms."""
+    """Two to six round values within an axis of base-10 logarithms; on a short one at equal distances of values."""
     powers = range(math.floor(scale.low), math.ceil(scale.high) + 1)
     for factors in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
         values = [
             f * 10.0**p for p in powers for f in factors if scale.low <= math.log10(f * 10.0**p) <= scale.high
         ]
         if len(values) >= 3:
-            break
-    return values[:: math.ceil(len(values) / 5)]
+            return values[:: math.ceil(len(values) / 5)]
+    return Scale(10**scale.low, 10**scale.high).ticks(4)
 
 
 def tuning_panels(content: StudyContent, task: str) -> list[dict[str, Any]]:
