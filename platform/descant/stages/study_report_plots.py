@@ -91,8 +91,10 @@ def log_ticks(scale: Scale) -> list[float]:
             f * 10.0**p for p in powers for f in factors if scale.low <= math.log10(f * 10.0**p) <= scale.high
         ]
         if len(values) >= 3:
-            return values[:: math.ceil(len(values) / 5)]
-    return Scale(10**scale.low, 10**scale.high).ticks(4)
+            break
+    else:
+        values = Scale(10**scale.low, 10**scale.high).ticks(8)
+    return values[:: math.ceil(len(values) / 5)]
 
 
 def tuning_panels(content: StudyContent, task: str) -> list[dict[str, Any]]:
