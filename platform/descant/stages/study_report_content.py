@@ -91,11 +91,13 @@ class StudyContent:
         stopping = f"stopped early by {study.scheduler}"
         if study.scheduler == "none":
             stopping = "none of them stopped early"
+        amount, unit = study.budget.amount, study.budget.kind.removesuffix("s")
+        budget = f"{shown(amount)} {unit if amount == 1 else f'{unit}s'}"
         trained = f"trained with {_count(seeds[-1], 'seed')} and " if seeds else ""
         return (
             f"{_count(len(study.methods), 'method')} adapt one base, {study.base}, to "
             f"{_count(len(study.tasks), 'task')}. Each method on each task got the same budget for tuning, "
-            f"{shown(study.budget.amount)} {study.budget.kind}, chosen by {search} search and {stopping}, "
+            f"{budget}, chosen by {search} search and {stopping}, "
             f"scored on validation data. Its best setting was then {trained}scored on test data that tuning never saw."
         )
 

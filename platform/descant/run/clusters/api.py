@@ -14,9 +14,6 @@ from typing import Any
 
 from descant.core.errors import DependencyError, PolicyError
 
-SECONDS = 10.0
-"""The longest wait for one answer."""
-
 REFUSED = (401, 403)
 
 
@@ -26,17 +23,19 @@ class ClusterApi:
 
     url: str
     token: Path
+    patience: float = 10.0
+    """Seconds to wait for an answer at most."""
 
     def get(self, path: str) -> Any:
         """The JSON at ``path``.
 
         Raises PolicyError where the token is refused or others can read its file, DependencyError where nothing
-        answers in ten seconds, or not in JSON.
+        answers in time, or not in JSON.
         """
         request = urllib.request.Request(f"{self.url}/{path}")
         request.add_unredirected_header("Authorization", f"Bearer {read_token(self.token)}")
         try:
-            with _OPENER.open(request, timeout=SECONDS) as answer:
+            with _OPENER.open(request, timeout=self.patience) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             if error.code in REFUSED:

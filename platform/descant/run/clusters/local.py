@@ -1,7 +1,6 @@
 """A Ray on this machine that stays between commands: started, found again and ended, with token authentication.
 
-Its processes carry a mark in their environment, so that they are found whatever became of who started them, and no
-other Ray of the machine is touched (``ray stop`` ends all of them).
+Its processes carry a mark, so that no other Ray of the machine is touched (``ray stop`` ends all of them).
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from descant.artifacts.commit import write_durably
 from descant.artifacts.lease import lease
-from descant.core.errors import DependencyError, DescantError
+from descant.core.errors import DependencyError
 from descant.core.spec import SECRET_KEY
 from descant.run.clusters.api import ClusterApi
 from descant.run.clusters.folder import cluster_folder
@@ -34,18 +33,17 @@ from descant.run.profile import RayCompute
 
 NAME = "local"
 MARK = "DESCANT_CLUSTER"
+"""The variable that marks its processes; its value is the folder in which descant remembers the cluster."""
 RECORD, TOKEN, LOG = "cluster.json", "token", "start.log"
 START_SECONDS = 120.0
-END_SECONDS = 5.0
-"""What processes may take to end when they are asked to."""
+"""What Ray may take to start, and its HTTP interface to answer after that."""
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class LocalCluster:
     """A cluster that was started here."""
 
-    address: str
-    """``host:port`` that drivers connect to, as RAY_ADDRESS."""
     url: str
     """Of the Jobs API and the dashboard, on the loopback address."""
     token: str
@@ -54,29 +52,27 @@ class LocalCluster:
     """Ray's own: sockets and logs."""
 
     @property
+    def address(self) -> str:
+        """``host:port`` that drivers connect to, as RAY_ADDRESS."""
+        return (Path(self.folder) / INNER / "ray_current_cluster").read_text().strip()
+
+    @property
     def api(self) -> ClusterApi:
         """Its HTTP interface."""
         return ClusterApi(self.url, Path(self.token))
 
 
 def find() -> LocalCluster | None:
-    """The cluster of this machine, if it is up and answers."""
-    try:
-        found = LocalCluster(**json.loads((cluster_folder(NAME) / RECORD).read_bytes()))
-    except FileNotFoundError:
-        return None
-    try:
-        found.api.get("api/version")
-    except DependencyError:
-        return None
-    return found
+    """The cluster of this machine, if it is up and answers; PolicyError where others can read its token."""
+    found = _recorded(cluster_folder(NAME))
+    return found if found is not None and _answers(found.api) else None
 
 
 def up(compute: RayCompute) -> tuple[LocalCluster, bool]:
     """The cluster of this machine, and whether it was started now.
 
     Raises BusyError while another command starts or ends it, DependencyError where Ray does not start, with the file
-    that says why, PolicyError where the environment would let data files run code.
+    that says why, PolicyError as ``find`` and where the environment would let data files run code.
     """
     refuse_unsafe_environment()
     state = cluster_folder(NAME)
@@ -84,8 +80,12 @@ def up(compute: RayCompute) -> tuple[LocalCluster, bool]:
         found = find()
         if found is not None:
             return found, False
-        _sweep(state)
-        return _start(state, compute), True
+        _remove(state)
+        with ExitStack() as unless_up:
+            unless_up.callback(_remove, state)
+            started = _started(state, compute)
+            unless_up.pop_all()
+        return started, True
 
 
 def down() -> int:
@@ -95,17 +95,17 @@ def down() -> int:
     """
     state = cluster_folder(NAME)
     with lease(state):
-        return _sweep(state)
+        return _remove(state)
 
 
-def _start(state: Path, compute: RayCompute) -> LocalCluster:
+def _started(state: Path, compute: RayCompute) -> LocalCluster:
     folder = new_folder()
+    gcs, dashboard, agent, agent_grpc, client, metrics = _free_ports(6)
+    cluster = LocalCluster(f"http://127.0.0.1:{dashboard}", str(state / TOKEN), str(folder))
+    write_durably(state / RECORD, json.dumps(asdict(cluster)))  # first, so that a kill leaves a trace
     environment = {name: value for name, value in os.environ.items() if not SECRET_KEY.search(name)}
     environment |= ENVIRONMENT | token_environment(state / TOKEN)
     environment |= {MARK: str(state), "TMPDIR": str(folder)}
-    gcs, dashboard, agent, agent_grpc, client, metrics = _free_ports(6)
-    found = LocalCluster("", f"http://127.0.0.1:{dashboard}", str(state / TOKEN), str(folder))
-    write_durably(state / RECORD, json.dumps(asdict(found)))  # so that a kill from here on leaves a trace
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--disable-usage-stats"),
         *(f"--port={gcs}", f"--ray-client-server-port={client}", f"--metrics-export-port={metrics}"),
@@ -114,71 +114,62 @@ def _start(state: Path, compute: RayCompute) -> LocalCluster:
         *(f"--num-cpus={compute.num_cpus}", f"--object-store-memory={compute.object_store_megabytes << 20}"),
         f"--temp-dir={folder / INNER}",
     ]
+    log = state / LOG
     try:
-        with (state / LOG).open("wb") as log:
+        with log.open("wb") as printed:
             subprocess.run(
                 command,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=printed,
                 stderr=subprocess.STDOUT,
                 timeout=START_SECONDS,
                 start_new_session=True,  # Ctrl-C here must not reach what stays
                 check=True,
             )
-        _wait_for(found.api)
-    except (subprocess.SubprocessError, DescantError) as error:
-        _sweep(state)
-        raise DependencyError(
-            "E-CLU-START",
-            "cluster local",
-            f"Ray did not start ({type(error).__name__})",
-            f"What it had begun was ended. It says why in {state / LOG}.",
-        ) from error
-    except BaseException:
-        _sweep(state)
-        raise
-    address = (folder / INNER / "ray_current_cluster").read_text().strip()
-    found = LocalCluster(address, found.url, found.token, found.folder)
-    write_durably(state / RECORD, json.dumps(asdict(found)))
-    return found
-
-
-def _wait_for(api: ClusterApi) -> None:
+    except subprocess.CalledProcessError as error:
+        raise _not_started(f"Ray ended with {error.returncode}", log) from None
+    except subprocess.TimeoutExpired:
+        raise _not_started(f"Ray had not started after {START_SECONDS:g} seconds", log) from None
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            api.get("api/version")
-            return
-        except DependencyError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
+    while not _answers(cluster.api):
+        if time.monotonic() > deadline:
+            raise _not_started(f"nothing answers at {cluster.url} after {START_SECONDS:g} seconds", log)
+        time.sleep(POLL_SECONDS)
+    return cluster
 
 
-def _sweep(state: Path) -> int:
-    """End every process with the mark of ``state``, and remove Ray's folder, the token and the record."""
-    import psutil
+def _not_started(problem: str, log: Path) -> DependencyError:
+    state = f"What had begun was ended. Ray says why in {log}."
+    return DependencyError("E-CLU-START", f"cluster {NAME}", problem, state)
 
-    found = set()
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == str(state) and process.pid != os.getpid():
-                found |= {process, *process.children(recursive=True)}
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-    left = list(found)
-    for end in (psutil.Process.terminate, psutil.Process.kill):
-        for process in left:
-            with suppress(psutil.NoSuchProcess):
-                end(process)
-        _, left = psutil.wait_procs(left, timeout=END_SECONDS)
-    record = state / RECORD
-    if record.exists():
-        shutil.rmtree(json.loads(record.read_bytes())["folder"], ignore_errors=True)
+
+def _recorded(state: Path) -> LocalCluster | None:
+    try:
+        return LocalCluster(**json.loads((state / RECORD).read_bytes()))
+    except FileNotFoundError:
+        return None
+
+
+def _answers(api: ClusterApi) -> bool:
+    try:
+        api.get("api/version")
+    except DependencyError:
+        return False
+    return True
+
+
+def _remove(state: Path) -> int:
+    """End its processes, and remove Ray's folder, the token and the record; how many processes there were."""
+    from descant.run.clusters.marked import end_marked
+
+    number = end_marked(MARK, str(state))
+    recorded = _recorded(state)
+    if recorded is not None:
+        shutil.rmtree(recorded.folder, ignore_errors=True)
     for name in (TOKEN, RECORD):
         (state / name).unlink(missing_ok=True)
-    return len(found)
+    return number
 
 
 def _free_ports(number: int) -> list[int]:

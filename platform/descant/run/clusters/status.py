@@ -76,6 +76,7 @@ def _node(found: dict[str, Any]) -> Node:
 
 def nodes_table(status: Status) -> Table:
     """A line for each node."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -86,7 +87,7 @@ def nodes_table(status: Status) -> Table:
     table.add_column("up since")
     for node in status.nodes:
         table.add_row(
-            f"{node.address}{' (head)' if node.is_head else ''}",
+            escape(node.address) + (" (head)" if node.is_head else ""),
             "[green]alive[/green]" if node.is_alive else "[red]dead[/red]",
             f"{node.cpus:g}",
             f"{node.gpus:g}",

@@ -192,7 +192,8 @@ class Comparison(Job):
 def cells_line(job: Comparison) -> str:
     """How much a comparison will run, in a line."""
     groups = len(job.tasks()) * len(job.spaces())
-    tuning = f"{job.budget.amount:g} {job.budget.kind} of tuning each"
+    unit = job.budget.kind.removesuffix("s") if job.budget.amount == 1 else job.budget.kind
+    tuning = f"{job.budget.amount:g} {unit} of tuning each"
     tasks = "1 task" if len(job.tasks()) == 1 else f"{len(job.tasks())} tasks"
     return f"{len(job.spaces())} methods on {tasks}, {tuning}, {groups * len(job.seeds)} final runs"
 
