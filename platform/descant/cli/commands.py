@@ -8,7 +8,17 @@ import typer
 from descant import __version__
 from descant.artifacts.store import repair, verify
 from descant.cli.cluster import cluster_app
-from descant.cli.options import ComputePath, RecipePath, Settings, StorePath, store_at, terminal
+from descant.cli.jobs import jobs_app, submit
+from descant.cli.options import (
+    AcceptDrift,
+    ComputePath,
+    Force,
+    RecipePath,
+    Settings,
+    StorePath,
+    store_at,
+    terminal,
+)
 from descant.cli.registry import registry_app
 from descant.core.errors import ConfigError, IntegrityError
 
@@ -21,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(registry_app, name="registry")
 app.add_typer(cluster_app, name="cluster")
+app.add_typer(jobs_app, name="jobs")
 
 
 @app.command()
@@ -60,15 +71,8 @@ def run(
     set_: Settings = None,
     compute: ComputePath = None,
     store: StorePath = None,
-    accept_drift: Annotated[
-        bool,
-        typer.Option(
-            "--accept-drift", help="Begin anew although an unfinished training of this recipe exists"
-        ),
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Make the new version champion although no test says it is better")
-    ] = False,
+    accept_drift: AcceptDrift = False,
+    force: Force = False,
 ) -> None:
     """Run what is missing of a recipe. The same command resumes after any interruption."""
     from descant.run.main import run_recipe
@@ -100,6 +104,9 @@ def compare(
     from descant.run.compare.main import compare as run_comparison
 
     run_comparison(recipe, overrides=set_ or (), compute=compute, store=store_at(store), console=terminal())
+
+
+app.command()(submit)
 
 
 @app.command()

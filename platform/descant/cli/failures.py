@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from descant.artifacts.store import store_root
+from descant.core.printable import printable
 
 
 def fail(message: str, code: int, error: BaseException) -> NoReturn:
@@ -16,20 +17,13 @@ def fail(message: str, code: int, error: BaseException) -> NoReturn:
     from rich.text import Text
 
     console = Console(soft_wrap=True, stderr=True)
-    console.print(Text(_printable(message)))
+    console.print(Text(printable(message)))
     if code not in (2, 130):
         path = _trace_file(code)
         if path is not None:
             path.write_text("".join(traceback.format_exception(error)), "utf-8", "backslashreplace")
             console.print(Text(f"(the trace is in {path})", style="dim"))
     sys.exit(code)
-
-
-def _printable(message: str) -> str:
-    """``message`` with everything that could steer a terminal, or not be encoded, written as an escape."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in message
-    )
 
 
 def _trace_file(code: int) -> Path | None:

@@ -23,6 +23,13 @@ ComputePath = Annotated[
 StorePath = Annotated[
     Path | None, typer.Option("--store", help="Where results live (default: DESCANT_STORE or ./.descant)")
 ]
+AcceptDrift = Annotated[
+    bool,
+    typer.Option("--accept-drift", help="Begin anew although an unfinished training of this recipe exists"),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Make the new version champion although no test says it is better")
+]
 
 
 def store_at(path: Path | None) -> Store:

@@ -1,11 +1,15 @@
 """What a person sees while a job runs: one line per step, with parts, rate and time left."""
 
+from __future__ import annotations
+
+import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from descant.artifacts.store import Artifact
+from descant.run.progress_bar import Bar, Position
 from descant.stages.base import Progress
 
 if TYPE_CHECKING:
@@ -14,6 +18,9 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 34
 """Least width of the column of labels."""
+PROGRESS_LINES = "DESCANT_PROGRESS"
+"""Variable that makes a job without a terminal write its progress as lines, for whoever follows its log."""
+SECONDS_BETWEEN_LINES = 2.0
 
 
 class Display:
@@ -22,7 +29,7 @@ class Display:
     ``labels`` decide how wide their column is.
     """
 
-    def __init__(self, console: "Console", steps: int, labels: Iterable[str]) -> None:
+    def __init__(self, console: Console, steps: int, labels: Iterable[str]) -> None:
         self._console = console
         self.steps = steps
         self._width = len(str(steps))
@@ -44,33 +51,40 @@ class Display:
     @contextmanager
     def step(self, number: int, label: str) -> Iterator[Progress]:
         """Show one step while it runs."""
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
         started = time.monotonic()
-        columns = (
-            TextColumn(f"[{number:>{self._width}}/{self.steps}] {{task.description}}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[amount]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
         last = {"amount": ""}
-        live = Progress(
-            *columns, console=self._console, transient=True, disable=not self._console.is_terminal
-        )
-        with live:
-            task = live.add_task(label, total=None, amount="")
+        with self._shown(number, label) as show:
 
             def report(done: float, total: float, unit: str, note: str = "") -> None:
-                rate = done / max(time.monotonic() - started, 1e-3)
                 last["amount"] = f"{done:,.0f} {unit}"
-                amount = f"{done:,.0f}/{total:,.0f} {unit}  {rate:,.1f}/s  {note}"
-                live.update(task, completed=done, total=total, amount=amount)
+                seconds = time.monotonic() - started
+                show(Position(number, self.steps, label, done, total, unit, note, seconds))
 
             yield report
-        seconds = time.monotonic() - started
-        self._line(number, label, f"{seconds:.1f} s", last["amount"], "cyan")
+        self._line(number, label, f"{time.monotonic() - started:.1f} s", last["amount"], "cyan")
+
+    @contextmanager
+    def _shown(self, number: int, label: str) -> Iterator[Callable[[Position], None]]:
+        """Where positions go: to a bar, to lines or nowhere."""
+        if self._console.is_terminal:
+            with Bar(self._console, number, self.steps, label) as bar:
+                yield bar.show
+        elif os.environ.get(PROGRESS_LINES):
+            yield self._lines()
+        else:
+            yield lambda position: None
+
+    def _lines(self) -> Callable[[Position], None]:
+        due = 0.0
+
+        def write(position: Position) -> None:
+            nonlocal due
+            if time.monotonic() >= due:
+                due = time.monotonic() + SECONDS_BETWEEN_LINES
+                self._console.file.write(position.as_line())
+                self._console.file.flush()
+
+        return write
 
     def _line(self, number: int, label: str, status: str, detail: str, style: str) -> None:
         head = f"\\[{number:>{self._width}}/{self.steps}] {label:<{self._label_width}}"

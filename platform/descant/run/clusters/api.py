@@ -8,6 +8,7 @@ import os
 import stat
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from typing import Any
 from descant.core.errors import DependencyError, PolicyError
 
 REFUSED = (401, 403)
+
+
+class BadRequest(Exception):
+    """The cluster says that what it was asked makes no sense to it, and why."""
 
 
 @dataclass(frozen=True)
@@ -32,24 +37,60 @@ class ClusterApi:
         Raises PolicyError where the token is refused or others can read its file, DependencyError where nothing
         answers in time, or not in JSON.
         """
-        request = urllib.request.Request(f"{self.url}/{path}")
-        request.add_unredirected_header("Authorization", f"Bearer {read_token(self.token)}")
+        return self._json(path, self._ask("GET", path))
+
+    def has(self, path: str) -> bool:
+        """Whether there is anything at ``path``. Raises what ``get`` raises."""
+        return self._ask("GET", path, may_be_missing=True) is not None
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The answer in JSON to ``body``, sent as JSON. Raises what ``get`` raises, and BadRequest."""
+        data = json.dumps(body).encode()
+        return self._json(path, self._ask("POST", path, data, {"Content-Type": "application/json"}))
+
+    def put(self, path: str, data: bytes) -> None:
+        """Leave ``data`` at ``path``. Raises what ``get`` raises."""
+        self._ask("PUT", path, data, {"Content-Type": "application/octet-stream"})
+
+    def headers(self) -> dict[str, str]:
+        """What shows the token. Raises what ``read_token`` raises."""
+        return {"Authorization": f"Bearer {read_token(self.token)}"}
+
+    def away(self, problem: str, remedy: str = "See: descant cluster status") -> DependencyError:
+        """The error of a cluster that does not do what it should."""
+        return DependencyError("E-CLU-AWAY", self.url, problem, f"Nothing was changed. {remedy}")
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        may_be_missing: bool = False,
+    ) -> bytes | None:
+        request = urllib.request.Request(f"{self.url}/{path}", data, dict(headers or {}), method=method)
+        for name, value in self.headers().items():
+            request.add_unredirected_header(name, value)
         try:
             with _OPENER.open(request, timeout=self.patience) as answer:
-                return json.load(answer)
+                return bytes(answer.read())
         except urllib.error.HTTPError as error:
             if error.code in REFUSED:
                 raise _refused(self) from None
-            raise self._away(f"answers {error.code} to {path}") from None
+            if error.code == 404 and may_be_missing:
+                return None
+            if error.code == 400:
+                raise BadRequest(_last_line(error)) from None
+            raise self.away(f"answers {error.code} to {path} ({_last_line(error)})") from None
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-            raise self._away(f"no answer ({getattr(error, 'reason', error)})") from None
-        except ValueError:
-            raise self._away(f"answers {path} with something that is no JSON") from None
+            raise self.away(f"no answer ({getattr(error, 'reason', error)})") from None
 
-    def _away(self, problem: str) -> DependencyError:
-        return DependencyError(
-            "E-CLU-AWAY", self.url, problem, "Nothing was changed. Is it up? See: descant cluster status"
-        )
+    def _json(self, path: str, answer: bytes | None) -> Any:
+        try:
+            return json.loads(answer or b"")
+        except ValueError:
+            raise self.away(f"answers {path} with something that is no JSON") from None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -88,3 +129,9 @@ def _refused(api: ClusterApi) -> PolicyError:
         f"the token in {api.token} is refused",
         "Nothing was changed. Put the cluster's own token there.",
     )
+
+
+def _last_line(error: urllib.error.HTTPError) -> str:
+    """Of what stands in an answer, which may be a whole trace of the server's."""
+    lines = error.read(1 << 16).decode("utf-8", "replace").strip().splitlines()
+    return lines[-1][:300] if lines else "without a word"

@@ -38,6 +38,8 @@ RECORD, TOKEN, LOG = "cluster.json", "token", "start.log"
 START_SECONDS = 120.0
 """What Ray may take to start, and its HTTP interface to answer after that."""
 POLL_SECONDS = 0.2
+STOP_SECONDS = 30
+"""What a job that is stopped has to leave things as they should be, before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _started(state: Path, compute: RayCompute) -> LocalCluster:
     write_durably(state / RECORD, json.dumps(asdict(cluster)))  # first, so that a kill leaves a trace
     environment = {name: value for name, value in os.environ.items() if not SECRET_KEY.search(name)}
     environment |= ENVIRONMENT | token_environment(state / TOKEN)
-    environment |= {MARK: str(state), "TMPDIR": str(folder)}
+    environment |= {MARK: str(state), "TMPDIR": str(folder), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--disable-usage-stats"),
         *(f"--port={gcs}", f"--ray-client-server-port={client}", f"--metrics-export-port={metrics}"),
