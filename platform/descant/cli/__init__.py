@@ -16,9 +16,7 @@ def main() -> None:
     """Run the command line; errors become one message and their exit code, the trace goes to a file."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        app(standalone_mode=False)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
+        sys.exit(app(standalone_mode=False))  # None, or the code of a typer.Exit
     except DescantError as error:
         fail(str(error), error.exit_code, error)
     except KeyboardInterrupt as error:
