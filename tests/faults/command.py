@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,11 @@ class Ended:
     megabytes: float
 
 
+def new_home() -> Path:
+    """An empty folder directly under ``/tmp``."""
+    return Path(tempfile.mkdtemp(prefix="d", dir="/tmp"))
+
+
 def environment(folder: Path, **variables: str) -> dict[str, str]:
     """What the command sees: offline, one thread, nothing of this machine's home; temporary files in ``folder``."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DESCANT_", "RAY_"))}
@@ -40,9 +47,14 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     }
 
 
-def start(folder: Path, *arguments: str | Path, **variables: str) -> "subprocess.Popen[bytes]":
-    """``descant`` with ``arguments``, leader of a new session; its output goes to ``folder/output.txt``."""
-    return _start(folder, [*DESCANT, *map(str, arguments)], variables)
+def start(
+    folder: Path, *arguments: str | Path, before: Sequence[str] = (), **variables: str
+) -> "subprocess.Popen[bytes]":
+    """``descant`` with ``arguments``, leader of a new session; its output goes to ``folder/output.txt``.
+
+    ``before`` is a command that runs another one, such as ``ip netns exec NAME``.
+    """
+    return _start(folder, [*before, *DESCANT, *map(str, arguments)], variables)
 
 
 def descant(folder: Path, *arguments: str | Path, **variables: str) -> Ended:

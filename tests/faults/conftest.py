@@ -1,11 +1,13 @@
 """A home for each fault test."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.faults.command import new_home
+from tests.faults.runs import Home
 
 
 @pytest.fixture
@@ -24,6 +26,17 @@ def shared_home() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def new_home() -> Path:
-    """An empty folder directly under ``/tmp``."""
-    return Path(tempfile.mkdtemp(prefix="d", dir="/tmp"))
+@pytest.fixture(scope="session")
+def golden() -> Iterator[Home]:
+    """A run that nothing disturbed."""
+    home = Home()
+    home.finish(home.start())
+    yield home
+    home.close()
+
+
+@pytest.fixture
+def disturbed() -> Iterator[Home]:
+    home = Home()
+    yield home
+    home.close()

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -51,4 +52,5 @@ def left_after(session: int, *, seconds: float, name: str = "") -> dict[int, str
 def end(session: int) -> None:
     """Kill what is left of ``session``."""
     for pid in processes(session):
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,19 @@ def test_noise_goes_to_the_file_and_our_warnings_to_the_terminal(
     assert "from C++" in written
     assert "from DeepSpeed" in written
     assert not deepspeed.filters
+
+
+def test_what_ray_says_of_its_nodes_goes_to_the_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def say() -> None:
+        sys.stdout.write(f"said by {threading.current_thread().name}\n")
+
+    with noise_in(tmp_path / "noise.log"):
+        for name in ("ray_listen_error_messages", "MainThread"):
+            thread = threading.Thread(target=say, name=name)
+            thread.start()
+            thread.join()
+    shown = capfd.readouterr().out
+    assert shown == "said by MainThread\n"
+    assert "said by ray_listen_error_messages" in (tmp_path / "noise.log").read_text()

@@ -29,7 +29,7 @@ def ray_session(compute: RayCompute) -> Iterator[None]:
 
     A local one gets its own folder with mode 0700, a 256-bit token in a file with mode 0600 and a dashboard on the
     loopback address; Ray's other ports still bind every interface. Raises PolicyError when an environment variable
-    would let data files run code, DependencyError when RAY_ADDRESS does not answer.
+    would let data files run code, DependencyError when RAY_ADDRESS does not answer and when Ray is lost in the block.
     """
     refuse_unsafe_environment()
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
@@ -37,8 +37,25 @@ def ray_session(compute: RayCompute) -> Iterator[None]:
         return
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    with _cluster(os.environ["RAY_ADDRESS"]) if os.environ.get("RAY_ADDRESS") else _started(compute):
+    address = os.environ.get("RAY_ADDRESS")
+    with _cluster(address) if address else _started(compute), _losses_explained(address or "the local Ray"):
         yield
+
+
+@contextmanager
+def _losses_explained(address: str) -> Iterator[None]:
+    """What Ray raises when its own processes or nodes are gone; what tasks raise stays as it is."""
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        yield
+    except RayTaskError:
+        raise
+    except RayError as error:
+        problem = f"was lost ({type(error).__name__}: {str(error).strip().splitlines()[0][:200]})"
+        raise DependencyError(
+            "E-RAY-LOST", address, problem, "Everything finished is kept; run the same command to resume."
+        ) from error
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from pydantic import Field
 
-from descant.artifacts.commit import published
 from descant.core import errors
 from descant.core.errors import DescantError, ResourceError
 from descant.core.spec import Compute
@@ -73,8 +72,9 @@ def map_parts(
 ) -> None:
     """Publish every part named in ``sizes`` (part -> rows, for progress) that is not published yet.
 
-    ``build`` runs once in each actor, so it may load a model. Needs a running Ray unless ``workers`` is 0. Raises the
-    first part's own error after all other parts were tried.
+    ``build`` runs once in each actor, so it may load a model. Needs a running Ray unless ``workers`` is 0. Parts that
+    were lost with their processes are tried again by new ones, since a node that dies takes parts with it that are not
+    to blame; those that are lost twice are given up. Raises the first part's own error after all others were tried.
     """
     compute = context.compute
     if not isinstance(compute, MapCompute):
@@ -82,19 +82,22 @@ def map_parts(
     # The longest go first, so that no actor waits long for another's last one.
     missing = sorted(context.draft.missing(sizes), key=lambda name: -sizes[name])
     total = sum(sizes.values())
-    done = total - sum(sizes[name] for name in missing)
-    if len(missing) < len(sizes):
-        log.info("%d of %d parts are there already", len(sizes) - len(missing), len(sizes))
-    context.progress(done, total, unit, f"{len(sizes) - len(missing)}/{len(sizes)} parts")
-    failures = []
-    for row in _mapped(build, missing, compute):
-        if row["error"]:
-            failures.append((row["name"], row["error"], row["trace"]))
-            continue
-        done += row["rows"]
-        finished = len(sizes) - len(context.draft.missing(sizes))
-        context.progress(done, total, unit, f"{finished}/{len(sizes)} parts")
-    lost = [name for name in missing if published(context.folder, name) is None]
+    done, finished = total - sum(sizes[name] for name in missing), len(sizes) - len(missing)
+    if finished:
+        log.info("%d of %d parts are there already", finished, len(sizes))
+    context.progress(done, total, unit, f"{finished}/{len(sizes)} parts")
+    failures: dict[str, tuple[str, str]] = {}
+    lost_before: list[str] = []
+    while missing and missing != lost_before:
+        lost_before = missing
+        for row in _mapped(build, missing, compute):
+            if row["error"]:
+                failures[row["name"]] = (row["error"], row["trace"])
+                continue
+            done, finished = done + row["rows"], finished + 1
+            context.progress(done, total, unit, f"{finished}/{len(sizes)} parts")
+        missing = [name for name in context.draft.missing(missing) if name not in failures]
+    lost = context.draft.missing(sizes)
     if lost:
         _raise(lost, failures, len(sizes), context)
 
@@ -156,7 +159,9 @@ def _mapped(
     yield from results.iter_rows()
 
 
-def _raise(lost: list[str], failures: list[tuple[str, str, str]], total: int, context: StageContext) -> None:
+def _raise(
+    lost: list[str], failures: Mapping[str, tuple[str, str]], total: int, context: StageContext
+) -> None:
     """Report what was lost, with the exit code of the first known cause."""
     summary = f"{len(lost)} of {total} parts failed"
     remedy = f"The other {total - len(lost)} are kept; run the same command to resume."
@@ -165,7 +170,7 @@ def _raise(lost: list[str], failures: list[tuple[str, str, str]], total: int, co
         names = ", ".join(lost[:3])
         problem = f"{summary}: {names} (their worker processes died)"
         raise ResourceError("E-MAP-CRASH", where, problem, remedy)
-    name, described, trace = failures[0]
+    name, (described, trace) = next(iter(failures.items()))
     log.debug("%s: %s", name, trace)
     error = _decode(described)
     if error is not None:
