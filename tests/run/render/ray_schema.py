@@ -1,10 +1,11 @@
 """A JSON schema of KubeRay's ``ray.io/v1`` RayCluster and RayJob.
 
 Field names and types are those of ``raycluster_types.go`` and ``rayjob_types.go`` in ``ray-operator/apis/ray/v1`` of
-ray-project/kuberay, version 1.7 (Apache-2.0), written down here by hand: all fields of what we write, none of what we do
-not (``status``, ``historyServerOptions``, ``networkPolicy``, ``tlsOptions``, ``deletionStrategy``, ``headService``,
-``ingressOptions``). Unknown fields are refused. Pod templates are Kubernetes' own schema of 1.37, from the package
-kubernetes-validate. What the operator checks beyond types is asserted by hand in ``test_rendered_kubernetes``.
+ray-project/kuberay, version 1.7 (Apache-2.0), written down here by hand: all fields of what we write, and not
+``status``, ``historyServerOptions``, ``networkPolicy``, ``tlsOptions``, ``deletionStrategy``, ``headService`` and
+``ingressOptions``, which we do not write. Unknown fields are refused. Pod templates are Kubernetes' own schema of 1.37,
+from the package kubernetes-validate. What the operator checks beyond types is asserted by hand in
+``test_rendered_kubernetes``.
 """
 
 import json

@@ -136,6 +136,8 @@ def test_mutant_is_refused_by_its_rule_alone(rule: str, document: dict[str, Any]
         ("job.sbatch", "#SBATCH --mem=256G\n", "", "P-NO-LIMITS"),
         ("job.sbatch", "#SBATCH --cpus-per-task=32\n", "", "P-NO-LIMITS"),
         ("job.sbatch", "export PATH=", "export HF_TOKEN=hf_abc PATH=", "P-SECRET-IN-ENV"),
+        ("job.sbatch", "export PATH=", "export AWS_SECRET_ACCESS_KEY_ID='a' PATH=", "P-SECRET-IN-ENV"),
+        ("job.sbatch", "export PATH=", 'export RAY_AUTH_TOKEN="abc" PATH=', "P-SECRET-IN-ENV P-NO-AUTH"),
         ("run.sh", "export RAY_AUTH_MODE=token\n", "", "P-NO-AUTH"),
         ("run.sh", "umask 077\n", "", "P-TOKEN-READABLE"),
         ("run.sh", "RAY_ADDRESS=auto", "RAY_ADDRESS=auto MLFLOW_TRACKING_PASSWORD=abc", "P-SECRET-IN-ENV"),
@@ -144,4 +146,13 @@ def test_mutant_is_refused_by_its_rule_alone(rule: str, document: dict[str, Any]
 def test_spoilt_script_is_refused_by_its_rule_alone(name: str, old: str, new: str, rule: str) -> None:
     text = golden("slurm" if name == "job.sbatch" else "aws", name)
     assert old in text
-    assert {each.rule for each in violations({name: text.replace(old, new)})} == {rule}
+    assert {each.rule for each in violations({name: text.replace(old, new)})} == set(rule.split())
+
+
+@pytest.mark.parametrize(
+    "harmless", ["TOKENIZERS_PARALLELISM=false", 'HF_TOKEN="$token"', "HF_TOKEN_PATH=/shared/token"]
+)
+def test_variables_that_hold_no_secret_are_let_through(harmless: str) -> None:
+    text = golden("slurm", "job.sbatch").replace("export PATH=", f"export {harmless} PATH=")
+    assert harmless in text
+    assert violations({"job.sbatch": text}) == []

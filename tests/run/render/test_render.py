@@ -74,6 +74,29 @@ def test_command_reaches_the_cluster_as_it_was_meant() -> None:
     assert "RAY_AUTH_MODE=token" in words
 
 
+def test_ray_knows_every_option_that_it_is_given() -> None:
+    from ray.scripts.scripts import start
+    from ray.scripts.symmetric_run import curate_and_validate_ray_start_args
+
+    lines = [
+        command
+        for kind in LAUNCHER
+        for section in ("head_start_ray_commands", "worker_start_ray_commands")
+        for command in yaml.safe_load((GOLDEN / kind / "cluster.yaml").read_text())[section]
+    ]
+    given = [shlex.split(line.partition("ray start ")[2]) for line in lines if "ray start" in line]
+    assert len(given) == 4
+    script = (GOLDEN / "slurm" / "job.sbatch").read_text().replace("\\\n", " ")
+    (symmetric,) = re.findall(r"ray symmetric-run (.*?) -- ", script)
+    rest = curate_and_validate_ray_start_args(shlex.split(symmetric.replace("$nodes", "2")))
+    assert [word.partition("=")[0] for word in rest] == [
+        *("--num-cpus", "--num-gpus", "--temp-dir", "--dashboard-host", "--disable-usage-stats")
+    ]
+    known = {name for parameter in start.params for name in parameter.opts}
+    for words in [*given, rest]:
+        assert {word.partition("=")[0] for word in words} <= known
+
+
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_scripts_are_read_by_bash(name: str) -> None:
     for path in (GOLDEN / name).iterdir():
