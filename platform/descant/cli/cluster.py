@@ -1,14 +1,15 @@
 """The commands about clusters: ``descant cluster``."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from descant.cli.options import ComputePath, terminal
+from descant.cli.options import ComputePath, RecipePath, terminal
 
 cluster_app = typer.Typer(
-    help="Clusters: start one on this machine, look at it, end it.",
+    help="Clusters: start one on this machine, look at it, end it; write files for other clusters.",
     no_args_is_help=True,
 )
 
@@ -71,3 +72,28 @@ def cluster_down(name: Cluster) -> None:
         f"cluster [bold]{name}[/bold] " + (f"is down: {ended} processes ended" if ended else "was not up"),
         highlight=False,
     )
+
+
+@cluster_app.command(name="render")
+def cluster_render(
+    name: Annotated[str, typer.Argument(help="A folder in ./clusters, or a path, with a cluster.yaml")],
+    recipe: RecipePath,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where the files go (default: ./rendered/ and the folder's name)"),
+    ] = None,
+) -> None:
+    """Write the files that run a recipe on Kubernetes, Slurm, AWS or Google Cloud; nothing is started or contacted.
+
+    The files are held against the safety rules first. Ends with 6 and the names of the rules where they break any.
+    """
+    from descant.run.clusters.render.render import cluster_folder, next_command, render, write
+
+    folder = cluster_folder(name)
+    files = render(folder, recipe)
+    target = Path("rendered", folder.resolve().name) if out is None else out
+    write(files, target)
+    console = terminal()
+    for file in files:
+        console.print(f"wrote {target / file}", highlight=False, markup=False)
+    console.print(f"next: {next_command(folder, target)}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,98 @@
+"""What a rendered cluster is to do: a recipe and a profile that were read, checked, and travel as they are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from descant.core.errors import ConfigError
+from descant.core.spec import Compute
+from descant.run.clusters.render.spec import AnyCluster, capacity
+from descant.run.compare.comparison import Comparison
+from descant.run.job import load_recipe
+from descant.run.profile import Profile, load_profile
+
+RECIPE, PROFILE = "recipe.yaml", "compute.yaml"
+MOST_BYTES = 1 << 20
+"""What a ConfigMap holds; recipe and profile together must fit."""
+_NAME_LETTERS = 28
+_EDGES = "-"
+
+
+@dataclass(frozen=True)
+class Work:
+    """A recipe with the profile it is run under."""
+
+    name: str
+    """The job's id: the recipe's name and a digest of both texts, so that equal work has equal names."""
+    verb: str
+    """``run`` or ``compare``."""
+    recipe: str
+    profile: str
+
+    def command(self, inputs: str, storage: PurePosixPath) -> list[str]:
+        """The words that do it, with recipe and profile in the folder ``inputs``; the same words go on after a stop."""
+        return [
+            *("descant", self.verb, f"{inputs}/{RECIPE}"),
+            *("--compute", f"{inputs}/{PROFILE}", "--store", str(storage / "results")),
+        ]
+
+
+def environment(storage: PurePosixPath) -> dict[str, str]:
+    """Variables of every process: where data and models lie, and that nothing is fetched or sent."""
+    return {
+        "DESCANT_DATA": str(storage / "data"),
+        "HF_HOME": str(storage / "models"),
+        "HF_HUB_OFFLINE": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_TRAIN_ENABLE_V2": "1",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
+
+
+def read_work(recipe: Path, profile: Path, cluster: AnyCluster, storage: PurePosixPath) -> Work:
+    """Read and validate both, and hold the profile against what the cluster has at most.
+
+    Raises ConfigError with file and line for either, where both together are larger than 1 MiB, and where a stage asks
+    for more CPUs or GPUs than there are.
+    """
+    os.environ.setdefault("DESCANT_DATA", environment(storage)["DESCANT_DATA"])  # there, not here
+    read = load_recipe(recipe)
+    _check_fit(load_profile(profile), profile, cluster)
+    text = profile.read_text("utf-8")
+    size = len(read.text.encode()) + len(text.encode())
+    if size >= MOST_BYTES:
+        raise ConfigError(
+            "E-CLU-SIZE",
+            str(recipe),
+            f"{size} bytes with its profile, a ConfigMap holds less than {MOST_BYTES}",
+            "Nothing was written. Shorten the recipe: data belongs into files.",
+        )
+    verb = "compare" if isinstance(read.job, Comparison) else "run"
+    return Work(job_name(recipe.stem, f"{verb}\n{read.text}\n{text}"), verb, read.text, text)
+
+
+def job_name(stem: str, content: str) -> str:
+    """``stem`` in letters that Kubernetes takes, and eight digits of the digest of ``content``."""
+    slug = re.sub("[^a-z0-9]+", "-", stem.lower()).strip(_EDGES)[:_NAME_LETTERS].strip(_EDGES)
+    start = slug if slug[:1].isalpha() else f"job-{slug}".strip(_EDGES)
+    return f"{start}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+
+def _check_fit(profile: Profile, path: Path, cluster: AnyCluster) -> None:
+    nodes = capacity(cluster)
+    for resource, has in (("cpus", sum(cpus for cpus, _ in nodes)), ("gpus", sum(gpus for _, gpus in nodes))):
+        for name in type(profile).model_fields:
+            section: Compute = getattr(profile, name)
+            workers = getattr(section, "workers", 1)
+            each = getattr(section, resource, getattr(section, f"{resource}_per_worker", 0))
+            if workers * each > has:
+                raise ConfigError(
+                    "E-CLU-FIT",
+                    f"{path} ({name})",
+                    f"{workers} workers with {each:g} {resource} each, the cluster has {has} at most",
+                    "Nothing was written: such a job would wait for ever. Change the profile or the cluster.",
+                )
