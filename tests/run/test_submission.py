@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 
 import descant
 from descant.core.errors import ConfigError, DependencyError, PolicyError
-from descant.run.clusters.access import Access, Cluster, reach
+from descant.run.clusters.access import Access
 from descant.run.clusters.api import ClusterApi
 from descant.run.clusters.package import Package, code_package, recipe_package
+from descant.run.clusters.reach import Cluster, reach
 from descant.run.clusters.submission import entrypoint, submission_id, submit
 from descant.run.job import Recipe, load_recipe
 from descant.run.profile import Profile, load_profile
@@ -272,7 +273,8 @@ def test_password_in_a_recipe_is_not_sent(other_ray: Cluster) -> None:
 def described(folder: Path, **values: str) -> str:
     fields = {"url": "https://ray.example:8265", "token_file": "/token", "store": "/mnt/store"} | values
     folder.mkdir(exist_ok=True)
-    (folder / "cluster.yaml").write_text("".join(f"{key}: {value}\n" for key, value in fields.items()))
+    access = "".join(f"  {key}: {value}\n" for key, value in fields.items())
+    (folder / "cluster.yaml").write_text(f"kind: ray\naccess:\n{access}")
     return str(folder)
 
 
@@ -312,6 +314,11 @@ def test_cluster_that_would_be_unsafe_or_unclear_is_refused(
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8265", "http://localhost:8265", "http://[::1]:8265"])
 def test_end_of_a_tunnel_may_be_plain_http(url: str) -> None:
     Access(url=url, token_file=Path("t"), store=Path("/s"))
+
+
+def test_cluster_that_does_not_say_where_it_answers_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no section 'access'"):
+        reach(str(ROOT / "clusters" / "kuberay"))
 
 
 def test_cluster_that_nothing_describes_is_named() -> None:

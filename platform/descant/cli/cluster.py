@@ -87,9 +87,10 @@ def cluster_render(
 
     The files are held against the safety rules first. Ends with 6 and the names of the rules where they break any.
     """
-    from descant.run.clusters.render.render import cluster_folder, next_command, render, write
+    from descant.run.clusters.render.render import next_command, render, write
+    from descant.run.clusters.render.spec import find_folder
 
-    folder = cluster_folder(name)
+    folder = find_folder(name)
     files = render(folder, recipe)
     target = Path("rendered", folder.resolve().name) if out is None else out
     write(files, target)

@@ -16,8 +16,8 @@ from descant.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from descant.run.clusters.access import Cluster
     from descant.run.clusters.jobs import SubmittedJob
+    from descant.run.clusters.reach import Cluster
 
 jobs_app = typer.Typer(
     help="Jobs on a cluster: list them, follow their logs, stop them.", no_args_is_help=True
@@ -45,12 +45,11 @@ def submit(
     The code and the recipe travel with it. Submitting again finds the same job; one that failed or was stopped goes
     on where it was. Ctrl-C leaves the job running. Ends with the exit code of the job.
     """
-    from descant.run.clusters.access import reach
+    from descant.run.clusters.reach import reach
     from descant.run.clusters.submission import submit as submit_to
-    from descant.run.job import load_recipe
 
     reached = reach(cluster)
-    loaded = load_recipe(recipe, set_ or ())
+    loaded = reached.recipe(recipe, set_ or ())
     options = [name for name, given in (("--accept-drift", accept_drift), ("--force", force)) if given]
     where = reached.store if store is None and reached.store is not None else store_at(store).root
     console = terminal()
@@ -71,8 +70,8 @@ def submit(
 @jobs_app.command(name="list")
 def list_(cluster: ClusterName = "local") -> None:
     """All jobs that were submitted, the latest first."""
-    from descant.run.clusters.access import reach
     from descant.run.clusters.jobs import jobs_table, list_jobs
+    from descant.run.clusters.reach import reach
 
     found = list_jobs(reach(cluster).api)
     terminal().print(jobs_table(found) if found else "no jobs yet")
@@ -81,8 +80,8 @@ def list_(cluster: ClusterName = "local") -> None:
 @jobs_app.command()
 def status(job: JobId, cluster: ClusterName = "local") -> None:
     """One job: its state, when it began, how long it took, and what it says."""
-    from descant.run.clusters.access import reach
     from descant.run.clusters.jobs import find_job, jobs_table
+    from descant.run.clusters.reach import reach
 
     found = find_job(reach(cluster).api, job)
     console = terminal()
@@ -99,9 +98,9 @@ def logs(
     ] = False,
 ) -> None:
     """What a job has written."""
-    from descant.run.clusters.access import reach
     from descant.run.clusters.follow import print_log
     from descant.run.clusters.jobs import find_job
+    from descant.run.clusters.reach import reach
 
     reached = reach(cluster)
     found = find_job(reached.api, job)
@@ -114,8 +113,8 @@ def logs(
 @jobs_app.command()
 def stop(job: JobId, cluster: ClusterName = "local") -> None:
     """Stop a job. What it finished is kept, and submitting the recipe again goes on there."""
-    from descant.run.clusters.access import reach
     from descant.run.clusters.jobs import find_job, stop_job
+    from descant.run.clusters.reach import reach
 
     api = reach(cluster).api
     found = find_job(api, job)

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from descant.cli import app
 from descant.core.errors import ConfigError, PolicyError
-from descant.run.clusters.render.render import cluster_folder, render
+from descant.run.clusters.render.render import render
+from descant.run.clusters.render.spec import find_folder
 from tests.golden.rendered import CLUSTERS, GOLDEN, rendered
 from tests.run.render.clusters import ROOT, SMOKE, copy_of, rendered_with
 
@@ -116,7 +117,7 @@ def test_scripts_are_read_by_bash(name: str) -> None:
             {"head": {"cpus": 4, "memory_gigabytes": 4, "shared_memory_gigabytes": 4}},
             "shared_memory",
         ),
-        ("slurm", {"kind": "pbs"}, "expected one of kuberay, slurm, aws, gcp"),
+        ("slurm", {"kind": "pbs"}, "expected one of ray, kuberay, slurm, aws, gcp"),
         ("slurm", {"kind": ["slurm"]}, "expected one of"),
         ("slurm", {"storage": "relative"}, "storage"),
         ("slurm", {"storage": "/shared/../etc"}, "storage"),
@@ -192,7 +193,7 @@ def test_command_writes_the_files_and_says_what_is_next(
     assert (out / "run.sh").stat().st_mode & 0o111
     assert (out / "recipe.yaml").read_text() == SMOKE.read_text()
     assert f"next: '{out}'/run.sh" in done.output
-    assert cluster_folder("aws") == Path("clusters/aws")
+    assert find_folder("aws") == Path("clusters/aws")
 
 
 def test_refusal_writes_nothing_and_ends_with_6(tmp_path: Path) -> None:

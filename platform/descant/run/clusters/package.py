@@ -20,7 +20,7 @@ import yaml
 import descant
 from descant.artifacts.paths import inside
 from descant.core.errors import ConfigError
-from descant.run.clusters.access import PROFILE
+from descant.run.clusters.reach import PROFILE
 from descant.run.job import Recipe
 from descant.run.profile import Profile
 

@@ -14,10 +14,10 @@ from descant import __version__
 from descant.core.errors import DependencyError, PolicyError
 from descant.core.fingerprint import fingerprint
 from descant.core.spec import SECRET_KEY
-from descant.run.clusters.access import Cluster
 from descant.run.clusters.api import BadRequest
 from descant.run.clusters.jobs import SubmittedJob, list_jobs
 from descant.run.clusters.package import beside_digests, code_package, recipe_package
+from descant.run.clusters.reach import Cluster
 from descant.run.compare.comparison import Comparison
 from descant.run.job import Recipe
 from descant.run.loggable import has_secrets

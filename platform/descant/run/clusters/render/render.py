@@ -13,7 +13,7 @@ from descant.run.clusters.render.kuberay import kuberay_files
 from descant.run.clusters.render.launcher import launcher_files
 from descant.run.clusters.render.policy import check
 from descant.run.clusters.render.slurm import slurm_files
-from descant.run.clusters.render.spec import AnyCluster, KubeRayCluster, SlurmCluster, load_cluster
+from descant.run.clusters.render.spec import KubeRayCluster, RayCluster, Rendered, SlurmCluster, load_cluster
 from descant.run.clusters.render.work import PROFILE, Work, read_work
 
 NEXT = {
@@ -25,20 +25,6 @@ NEXT = {
 """What to do with the files."""
 
 
-def cluster_folder(name: str) -> Path:
-    """The folder that ``name`` means: a path, or a folder in ``./clusters``. Raises ConfigError where it is none."""
-    for folder in (Path("clusters", name), Path(name)):
-        if (folder / "cluster.yaml").is_file():
-            return folder
-    known = ", ".join(sorted(path.parent.name for path in Path("clusters").glob("*/cluster.yaml"))) or "none"
-    raise ConfigError(
-        "E-CLU-FOLDER",
-        name,
-        f"neither ./clusters/{name} nor {name} is a folder with a cluster.yaml; in ./clusters there are: {known}",
-        "Nothing was written.",
-    )
-
-
 def render(folder: Path, recipe: Path) -> Mapping[str, str]:
     """The files for running ``recipe`` on the cluster in ``folder``: names and contents.
 
@@ -46,6 +32,13 @@ def render(folder: Path, recipe: Path) -> Mapping[str, str]:
     names of the rules that the files would break.
     """
     cluster = load_cluster(folder)
+    if isinstance(cluster, RayCluster):
+        raise ConfigError(
+            "E-CLU-KIND",
+            str(folder / "cluster.yaml"),
+            "is of kind ray, which somebody else has started",
+            "Nothing was written. Run the recipe there: descant submit",
+        )
     work = read_work(recipe, folder / PROFILE, cluster, _storage(cluster))
     files = _files(cluster, work)
     check(files)
@@ -66,13 +59,13 @@ def next_command(folder: Path, out: Path) -> str:
     return NEXT[load_cluster(folder).kind].format(folder=shlex.quote(str(out)))
 
 
-def _storage(cluster: AnyCluster) -> PurePosixPath:
+def _storage(cluster: Rendered) -> PurePosixPath:
     if isinstance(cluster, KubeRayCluster):
         return kuberay.STORAGE
     return PurePosixPath(cluster.storage) if isinstance(cluster, SlurmCluster) else launcher.STORAGE
 
 
-def _files(cluster: AnyCluster, work: Work) -> dict[str, str]:
+def _files(cluster: Rendered, work: Work) -> dict[str, str]:
     if isinstance(cluster, KubeRayCluster):
         return kuberay_files(cluster, work)
     if isinstance(cluster, SlurmCluster):

@@ -1,4 +1,4 @@
-"""What to render: one ``cluster.yaml``, of one of four kinds; how a job is spread over it is in ``compute.yaml``."""
+"""A cluster: one ``cluster.yaml``, of one of five kinds; how a job is spread over it is in ``compute.yaml``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 from descant.core.errors import ConfigError
 from descant.core.spec import Compute, build_spec
 from descant.core.yaml_file import read_yaml
+from descant.run.clusters.access import Access
 from descant.run.clusters.render.fields import Cidr, Folder, Image, Label, NfsPath, Word
 
 
@@ -72,6 +73,15 @@ class WorkerGroup(Pod):
         return self
 
 
+class RayCluster(Compute):
+    """A Ray that somebody else started."""
+
+    kind: Literal["ray"]
+    """Nothing to render."""
+    access: Access
+    """Where it answers."""
+
+
 class KubeRayCluster(Compute):
     """A Ray on Kubernetes, under the KubeRay operator (1.5.1 or later)."""
 
@@ -101,6 +111,8 @@ class KubeRayCluster(Compute):
     """All tries together."""
     kept_minutes: int = Field(ge=0)
     """How long the cluster of a finished job stays, to look at."""
+    access: Access | None = None
+    """Where the cluster that stays answers, for ``descant submit``."""
 
     @property
     def scales(self) -> bool:
@@ -141,6 +153,10 @@ class SlurmCluster(Compute):
     """How long before the limit the driver is asked to stop: enough to save a checkpoint."""
     retries: int = Field(ge=0)
     """How often a job that stopped in time is put back into the queue."""
+
+    @property
+    def access(self) -> None:
+        """It ends with its job, so nothing can be submitted to it."""
 
 
 class Machine(Compute):
@@ -183,6 +199,8 @@ class CloudCluster(Compute):
     """Workers that the autoscaler may start."""
     idle_minutes: int = Field(ge=1)
     """After how long an idle worker is given back."""
+    access: Access | None = None
+    """Where it answers once it is up, for ``descant submit``."""
 
     @model_validator(mode="after")
     def _least_is_at_most_most(self) -> Self:
@@ -209,13 +227,29 @@ class GcpCluster(CloudCluster):
     """The project."""
 
 
-AnyCluster = KubeRayCluster | SlurmCluster | AwsCluster | GcpCluster
+Rendered = KubeRayCluster | SlurmCluster | AwsCluster | GcpCluster
+AnyCluster = Rendered | RayCluster
 KINDS: dict[str, type[AnyCluster]] = {
+    "ray": RayCluster,
     "kuberay": KubeRayCluster,
     "slurm": SlurmCluster,
     "aws": AwsCluster,
     "gcp": GcpCluster,
 }
+
+
+def find_folder(name: str) -> Path:
+    """The folder that ``name`` means: a path, or a folder in ``./clusters``. Raises ConfigError where it is none."""
+    for folder in (Path("clusters", name), Path(name)):
+        if (folder / "cluster.yaml").is_file():
+            return folder
+    known = ", ".join(sorted(path.parent.name for path in Path("clusters").glob("*/cluster.yaml"))) or "none"
+    raise ConfigError(
+        "E-CLU-FOLDER",
+        name,
+        f"neither ./clusters/{name} nor {name} is a folder with a cluster.yaml; in ./clusters there are: {known}",
+        "Nothing was sent or written.",
+    )
 
 
 def load_cluster(folder: Path) -> AnyCluster:
@@ -232,7 +266,7 @@ def load_cluster(folder: Path) -> AnyCluster:
     return build_spec(KINDS[kind], document)
 
 
-def capacity(cluster: AnyCluster) -> Sequence[tuple[int, int]]:
+def capacity(cluster: Rendered) -> Sequence[tuple[int, int]]:
     """CPUs and GPUs of each node that gives some out, with all that the autoscaler may start."""
     if isinstance(cluster, KubeRayCluster):
         return [(group.cpus, group.gpus) for group in cluster.workers for _ in range(group.most)]

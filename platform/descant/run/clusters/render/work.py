@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from descant.core.errors import ConfigError
 from descant.core.spec import Compute
-from descant.run.clusters.render.spec import AnyCluster, capacity
+from descant.run.clusters.render.spec import Rendered, capacity
 from descant.run.compare.comparison import Comparison
 from descant.run.job import load_recipe
 from descant.run.profile import Profile, load_profile
@@ -53,7 +53,7 @@ def environment(storage: PurePosixPath) -> dict[str, str]:
     }
 
 
-def read_work(recipe: Path, profile: Path, cluster: AnyCluster, storage: PurePosixPath) -> Work:
+def read_work(recipe: Path, profile: Path, cluster: Rendered, storage: PurePosixPath) -> Work:
     """Read and validate both, and hold the profile against what the cluster has at most.
 
     Raises ConfigError with file and line for either, where both together are larger than 1 MiB, and where a stage asks
@@ -82,7 +82,7 @@ def job_name(stem: str, content: str) -> str:
     return f"{start}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
-def _check_fit(profile: Profile, path: Path, cluster: AnyCluster) -> None:
+def _check_fit(profile: Profile, path: Path, cluster: Rendered) -> None:
     nodes = capacity(cluster)
     for resource, has in (("cpus", sum(cpus for cpus, _ in nodes)), ("gpus", sum(gpus for _, gpus in nodes))):
         for name in type(profile).model_fields:
