@@ -1,5 +1,6 @@
 """Several nodes: the results of one, whatever becomes of the others meanwhile."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import pytest
 
 from descant.run.private_ray import ENVIRONMENT, token_environment
 from tests.faults.command import environment, new_home, output
+from tests.faults.hosts import Hosts, may_make_namespaces
 from tests.faults.processes import end
 from tests.faults.runs import Home, assert_kept, assert_resumed, assert_same
 
@@ -121,4 +123,31 @@ def test_head_lost_in_training_and_the_same_command_on_new_nodes_changes_nothing
     run.finish(run.start(**nodes().variables))
     assert_kept(before, run)
     assert_resumed(run, seen)
+    assert_same(golden, run)
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    if not may_make_namespaces():
+        pytest.skip("network namespaces cannot be made here")
+    folder = new_home()
+    made = Hosts(folder, workers=2, cpus=CPUS)
+    yield made
+    made.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.netns
+def test_ten_seconds_without_network_in_embedding_and_in_training_change_nothing(
+    golden: Home, run: Home, hosts: Hosts
+) -> None:
+    """Hosts of their own: what was a pipe or a loopback address before goes over a network that fails."""
+    process = run.start(*hosts.on_head, **hosts.variables)
+    wait_until(process, run.folder, lambda: len(run.entries()) >= 5)
+    before = run.entries()
+    hosts.pull_cable(1, seconds=10)
+    wait_until(process, run.folder, lambda: run.steps() >= 7)
+    hosts.pull_cable(2, seconds=10)
+    run.finish(process)
+    assert_kept(before, run)
     assert_same(golden, run)

@@ -58,13 +58,15 @@ def run_training(training: Training, on_progress: Callable[[StepReport], None]) 
 
 def _fit(training: Training, ray_folder: Path) -> Outcome | DescantError:
     from ray.train import FailureConfig, RunConfig, TrainingFailedError
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
+
+    from descant.stages.training.network import NodeTorchConfig
 
     compute = training.compute
     trainer = TorchTrainer(
         _work,  # type: ignore[arg-type]  # the stub forgets that it may answer
         train_loop_config={"training": training},
-        torch_config=TorchConfig(backend="nccl" if compute.device == "cuda" else "gloo"),
+        torch_config=NodeTorchConfig(backend="nccl" if compute.device == "cuda" else "gloo"),
         scaling_config=_scaling(compute),
         run_config=RunConfig(
             name=f"train-{uuid.uuid4().hex[:8]}",
