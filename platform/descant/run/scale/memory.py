@@ -1,8 +1,8 @@
 """What each process holds: a device that encodes or trains, a worker that indexes, the machine that runs the command.
 
 ZeRO divides what the optimiser holds over the devices from stage 1 on, gradients from 2 and all weights from 3
-(Rajbhandari et al., arXiv:1910.02054, section 5). Buffers of libraries, fragments and the interpreter are left out:
-leave a fifth free.
+(Rajbhandari et al., arXiv:1910.02054, section 5). Buffers of libraries, fragments and the interpreter are left out,
+so real peaks are higher.
 """
 
 from collections.abc import Iterator
