@@ -53,7 +53,7 @@ def test_estimate_of_the_quickstart_is_near_what_it_took(stage: str, step: str) 
 
 
 def test_estimate_of_the_quickstart_without_a_start_is_not_near() -> None:
-    question = load_question(QUICKSTART, ["rates.start_seconds.value=0.1"])
+    question = load_question(QUICKSTART, ["rates.model_start_seconds.value=0.1"])
     assert ratio(seconds_of(estimate(question), STEPS[0][0]), in_readme(STEPS[0][1])) > WITHIN
 
 
@@ -154,6 +154,18 @@ def test_driver_too_small_for_a_billion_ids_is_seen() -> None:
     short = [one.what for one in held(question) if not one.fits]
     assert "fetch: the check of ids" in short
     assert all(one.where == "driver" for one in held(question) if not one.fits)
+
+
+def test_centroids_take_as_long_whatever_the_workers_and_assigning_does_not() -> None:
+    few, many = (
+        estimate(load_question(BILLION, [f"cluster.cpu_workers={workers}"])) for workers in (100, 200)
+    )
+    # 20 rounds, 256 vectors a list, 16,384 lists, 4,096 dimensions, 280 GFLOP/s; a billion vectors at 500 MB/s
+    by_hand = 2 * 20 * 256 * 16_384 * 16_384 * 4_096 / 280e9 + 4 * 4_096 * 1e9 / 500e6
+    assert seconds_of(few, "train centroids") == seconds_of(many, "train centroids") == pytest.approx(by_hand)
+    one, two = (next(s for s in found.stages if s.name == "build index") for found in (few, many))
+    assert one.computing == pytest.approx(2 * two.computing)
+    assert one.computing == pytest.approx(2e9 * 16_384 * 4_096 / (100 * 280e9))
 
 
 def test_examples_that_are_not_wanted_are_not_mined() -> None:

@@ -1,8 +1,9 @@
 """How long each stage takes, what it costs and how often it is interrupted.
 
 A stage that works part by part loses at a failure half of the part that the device was at; a training loses what
-``simulation`` says. Devices are paid for from the first second to the last, whether a stage uses them or not. The time
-to move gradients and sharded weights between devices is in the measured or assumed speed of training, not apart.
+``simulation`` says; a failure of the driver's own machine is left out. Devices are paid for from the first second to
+the last, whether a stage uses them or not. The time to move gradients and sharded weights between devices is in the
+measured or assumed speed of training, not apart.
 """
 
 from collections.abc import Sequence
@@ -22,11 +23,11 @@ from descant.run.scale.checkpoints import (
 from descant.run.scale.question import Question, ShareOfPeak, Throughput
 from descant.run.scale.simulation import Played, play
 from descant.run.scale.sizes import index_bytes, num_parts, num_shards, vector_bytes
+from descant.stages.embed import QUERIES_PER_PART
+from descant.stages.mine_examples import TARGETS_PER_PART
 
 KMEANS_ROUNDS = 20
-TARGETS_PER_PART = 8192
-QUERIES_PER_PART = 256
-"""As in the stages build_index, mine_examples and embed."""
+"""Of ``indexes.ivf``."""
 COPIES, SEED = 1000, 0
 """Trainings that are played through."""
 
@@ -122,6 +123,7 @@ def estimate(question: Question) -> Estimate:
         _mined(question),
         training,
         _encoded(question, "embed passages", passages, num_parts(question), text + 2 * vectors),
+        _clustered(question),
         _indexed(question),
         _encoded(
             question,
@@ -190,16 +192,21 @@ def _mined(question: Question) -> StageTime | None:
     return _mapped(question, "mine examples", workers, parts, seconds, 0.0)
 
 
+def _clustered(question: Question) -> StageTime | None:
+    index = question.index
+    if not isinstance(index, Ivf):
+        return None
+    operations = 2.0 * KMEANS_ROUNDS * SAMPLE_PER_LIST * index.nlist**2 * question.encoder.width
+    reading = _moving(question, 1, vector_bytes(question))
+    return StageTime("train centroids", 1, 0.0, operations / _operations_of_worker(question), reading)
+
+
 def _indexed(question: Question) -> StageTime:
     index, parts = question.index, num_shards(question)
     workers = min(question.cluster.cpu_workers, parts)
-    speed = question.rates.gigaflops_per_index_worker.value * 1e9
-    seconds = 0.0
-    if isinstance(index, Ivf):
-        width = question.encoder.width
-        clustering = 2.0 * KMEANS_ROUNDS * SAMPLE_PER_LIST * index.nlist**2 * width
-        assigning = 2.0 * question.corpus.documents * index.nlist * width
-        seconds = clustering / speed + assigning / (workers * speed)
+    lists = index.nlist if isinstance(index, Ivf) else 0
+    assigning = 2.0 * question.corpus.documents * lists * question.encoder.width
+    seconds = assigning / (workers * _operations_of_worker(question))
     moved = vector_bytes(question) + 2 * index_bytes(question)
     return _mapped(question, "build index", workers, parts, seconds, _moving(question, workers, moved))
 
@@ -211,7 +218,7 @@ def _searched(question: Question) -> StageTime:
     if isinstance(index, Ivf):
         compared = compared * index.nprobe / index.nlist + parts * index.nlist
     operations = 2.0 * asked * compared * question.encoder.width
-    seconds = operations / (workers * question.rates.gigaflops_per_index_worker.value * 1e9)
+    seconds = operations / (workers * _operations_of_worker(question))
     moving = _moving(question, workers, index_bytes(question))
     return _mapped(question, "search", workers, parts, seconds, moving)
 
@@ -220,13 +227,19 @@ def _mapped(
     question: Question, name: str, workers: int, parts: int, computing: float, moving: float
 ) -> StageTime:
     """A single part is made without starting anything, unless it needs a model."""
-    start = question.rates.start_seconds.value if parts > 1 or name.startswith("embed") else 0.0
+    rates = question.rates
+    if name.startswith("embed"):
+        start = rates.model_start_seconds.value
+    else:
+        start = rates.start_seconds.value if parts > 1 else 0.0
     part = (computing + moving) * workers / parts
-    failing = question.rates.failures_per_device_hour.value / SECONDS_PER_HOUR
-    redone = (
-        failing * (computing + moving) * (part / 2 + start)
-    )  # on one of the workers, so once in all of them
+    failures = rates.failures_per_device_hour.value * workers * (computing + moving) / SECONDS_PER_HOUR
+    redone = failures * (part / 2 + start) / workers
     return StageTime(name, workers, start, computing, moving, redone)
+
+
+def _operations_of_worker(question: Question) -> float:
+    return question.rates.gigaflops_per_index_worker.value * 1e9
 
 
 def _moving(question: Question, workers: int, num_bytes: float) -> float:

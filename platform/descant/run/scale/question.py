@@ -80,7 +80,9 @@ class Rates(Compute):
     megabytes_of_store: Figure
     """10^6 bytes a second of the store, all workers together."""
     start_seconds: Figure
-    """Before a stage of several parts does anything: processes, imports, model."""
+    """Before a stage of several parts does anything: processes and imports."""
+    model_start_seconds: Figure
+    """The same for a stage that encodes, its model included."""
     train_start_seconds: Figure
     """Before the first step of a training."""
     save_seconds: Figure

@@ -165,9 +165,12 @@ def _training_lines(found: Estimate) -> Sequence[str]:
 
 
 def _speed(question: Question, rate: Throughput) -> str:
-    trained = question.training.trained if rate is question.rates.train else "nothing"
-    speed = operations_per_second(rate)
-    tokens = speed / question.encoder.operations(question.corpus.tokens, trained)
+    """Tokens a second of this encoder, on texts as long as the corpus's."""
+    speed, training = operations_per_second(rate), question.training
+    how = (
+        (training.trained, training.gradient_checkpointing) if rate is question.rates.train else ("nothing",)
+    )
+    tokens = speed / question.encoder.operations(question.corpus.tokens, *how)
     return f"{tokens:,.0f} tokens/s\n{speed / 1e12:.3g} TFLOP/s"
 
 
