@@ -35,12 +35,17 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 IDS, PARTS = 1_000_000, 100_000
 DOCUMENTS, WORDS = 100_000, 55
 ROWS, WIDTH, QUERIES, TOP = 100_000, 384, 1_000, 100
+REPEATS = 3
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    begin = time.perf_counter()
-    result = work()
-    return time.perf_counter() - begin, result
+def timed(work: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
+    """Processor seconds, the least of several times, and what the last one gave."""
+    seconds = []
+    for _ in range(repeats):
+        begin = time.process_time()
+        result = work()
+        seconds.append(time.process_time() - begin)
+    return min(seconds), result
 
 
 def bytes_of(work: Callable[[], Any]) -> int:
@@ -120,7 +125,7 @@ def searching() -> dict[str, float]:
     faiss.omp_set_num_threads(1)
     try:
         shard = Exact().fit(vectors[:ROWS])
-        seconds, _ = timed(lambda: shard.search(vectors[ROWS:], TOP))
+        seconds, _ = timed(lambda: shard.search(vectors[ROWS:], TOP), REPEATS)
     finally:
         faiss.omp_set_num_threads(threads)
     return {"seconds": seconds, "gigaflops": 2e-9 * ROWS * QUERIES * WIDTH / seconds}
@@ -142,15 +147,18 @@ def test_what_every_id_part_and_passage_costs(tmp_path: Path, capsys: pytest.Cap
 
     corpus = made_up_corpus(tmp_path / "corpus")
     step = Step("fetch", Fetch(source=Beir(path=str(corpus))))
-    fetching, results = timed(lambda: made(step, Store(tmp_path / "store"), Profile()))
+    stores = iter(Store(tmp_path / f"store-{number}") for number in range(REPEATS))
+    fetching, results = timed(lambda: made(step, next(stores), Profile()), REPEATS)
     assert results["fetch"].manifest.facts["passages"] == DOCUMENTS
 
     block = np.random.default_rng(0).bytes(1 << 26)
-    begin = time.perf_counter()
-    for number in range(4):
+    blocks = []
+    for number in range(8):
         data = number.to_bytes(4) + block
+        begin = time.perf_counter()
         publish(tmp_path / "moved", f"block-{number}", lambda path, data=data: path.write_bytes(data), rows=1)
-    moving = 4 * 2 * len(block) / (time.perf_counter() - begin) / 1e6
+        blocks.append(time.perf_counter() - begin)
+    moving = 2 * len(block) / min(blocks) / 1e6
     search = searching()
 
     figures = {
@@ -221,6 +229,8 @@ def test_what_every_id_part_and_passage_costs(tmp_path: Path, capsys: pytest.Cap
     ]
     notes = [
         "At 10^8 is a multiple of what was measured, not measured.",
+        f"Seconds are the processor's, of fetching and searching the least of {REPEATS}; publishing is by the "
+        "clock, the fastest block of 8. Others were at work on the machine.",
         f"Memory is Python's own, by tracemalloc; ids are of {len('document-000000000')} letters.",
         "The folder and its files had just been written, so nothing came from a disk; on a network file system each "
         "entry is a round trip.",
