@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,27 @@ def test_no_workers_need_no_ray_and_resume_after_a_failed_part(tmp_path: Path) -
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=root, check=True
     )
     assert done.stdout.split("\n")[:2] == ["True", "['part-3'] ['part-3'] False"]
+
+
+def test_progress_counts_parts_without_reading_every_entry_again(tmp_path: Path) -> None:
+    here, shown = context(tmp_path, workers=0), []
+    draft = CountingDraft(here.draft.folder, "toy", 1, "abc", "toy", {}, {})
+    publish(draft.folder, "part-2", lambda path: path.write_text("part-2"), rows=10)
+    counting = StageContext(
+        draft, {}, here.compute, lambda done, total, unit, note: shown.append((done, note))
+    )
+    journal = tmp_path / "journal"
+    journal.touch()
+    map_parts(counting, Work(draft.folder, journal, {}), SIZES, unit="rows")
+    assert shown == [(10 * number, f"{number}/6 parts") for number in range(1, 7)]
+    assert draft.listings == 1
+
+
+class CountingDraft(Draft):
+    """Counts how often all entries are read."""
+
+    listings = 0
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        self.listings += 1
+        return super().missing(names)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,19 @@ class Artifact:
         """``stage/fingerprint``."""
         return f"{self.manifest.stage}/{self.manifest.fingerprint}"
 
+    @cached_property
+    def _by_name(self) -> dict[str, Part]:
+        return {part.name: part for part in self.manifest.parts}
+
     def names(self, prefix: str = "") -> list[str]:
         """Names of the parts that start with ``prefix``, in order."""
         return sorted(part.name for part in self.manifest.parts if part.name.startswith(prefix))
 
     def part(self, name: str) -> Part:
         """The entry of the part called ``name``; raises IntegrityError when the manifest does not list it."""
-        for part in self.manifest.parts:
-            if part.name == name:
-                return part
+        part = self._by_name.get(name)
+        if part is not None:
+            return part
         raise IntegrityError(
             "E-ART-PART",
             self.address,

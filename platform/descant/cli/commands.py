@@ -20,6 +20,7 @@ from descant.cli.options import (
     terminal,
 )
 from descant.cli.registry import registry_app
+from descant.cli.scale import ScalePath, print_scale
 from descant.core.errors import ConfigError, IntegrityError
 
 app = typer.Typer(
@@ -36,9 +37,28 @@ app.add_typer(jobs_app, name="jobs")
 
 @app.command()
 def plan(
-    recipe: RecipePath, set_: Settings = None, compute: ComputePath = None, store: StorePath = None
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A recipe, for example jobs/recipes/finetune_retriever/smoke.yaml")
+    ] = None,
+    set_: Settings = None,
+    compute: ComputePath = None,
+    store: StorePath = None,
+    scale: ScalePath = None,
 ) -> None:
-    """Show every step of a recipe, its address and whether it is done. Starts nothing."""
+    """Show every step of a recipe, its address and whether it is done. Starts nothing.
+
+    With --scale and a file instead of a recipe: what a job of that size would take on that cluster.
+    """
+    if scale is not None and (recipe, compute, store) == (None, None, None):
+        print_scale(scale, set_ or ())
+        return
+    if scale is not None or recipe is None:
+        raise ConfigError(
+            "E-CLI-PLAN",
+            "descant plan",
+            "expected a recipe, or --scale FILE without a recipe, --compute and --store",
+            "Nothing was started. See descant plan --help.",
+        )
     from descant.run.compare.comparison import Comparison, cells_line, check_cells
     from descant.run.job import load_recipe
     from descant.run.plan import make_plan, plan_table

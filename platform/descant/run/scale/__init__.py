@@ -1,0 +1,1 @@
+"""What a job would take at another size: time, memory, storage, cost and failures, from measured rates."""
