@@ -1,0 +1,97 @@
+"""What a cluster's nodes say of themselves: run there as a job, by ``descant doctor``.
+
+One task on each node looks at its Python, its libraries and the folder of the store, in which the driver has left a word.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("ray", "torch", "transformers", "peft", "deepspeed", "faiss-cpu", "faiss-gpu", "datasets", "mlflow", "pyarrow")
+MARK = "@probe "
+"""How the line begins that holds the answers of all nodes."""
+
+
+def libraries() -> dict[str, str]:
+    """The versions of those that are installed here."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def look(store: str, word: str, number: int) -> dict[str, Any]:
+    """What the node that this runs on has."""
+    import torch
+
+    folder = Path(store)
+    return {
+        "python": platform.python_version(),
+        "libraries": libraries(),
+        "store": store_problem(folder, word, number),
+        "free_bytes": shutil.disk_usage(folder).free if folder.is_dir() else 0,
+        "data": data_problem(),
+        "torch_cuda": torch.version.cuda or "",
+    }
+
+
+def store_problem(folder: Path, word: str, number: int) -> str:
+    """What keeps this node from working in the store together with the others; empty where nothing does."""
+    try:
+        if (folder / word).read_text() != word:
+            return "holds other contents here than on the driver's node"
+        mine = folder / f"{word}-{number}"
+        mine.write_text(word)
+        with mine.open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine.rename(folder / f"{word}-{number}-renamed")
+        (folder / f"{word}-{number}-renamed").unlink()
+    except FileNotFoundError:
+        return "is not the folder that the driver's node writes to"
+    except OSError as error:
+        return f"cannot be used: {error.strerror}"
+    return ""
+
+
+def data_problem() -> str:
+    """Whether DESCANT_DATA names a folder, if it is set."""
+    data = os.environ.get("DESCANT_DATA")
+    return f"there is no {data}" if data and not Path(data).is_dir() else ""
+
+
+def main(store: str, word: str) -> None:
+    """Ask every living node, and write one line with the answers by the nodes' addresses."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ray.init(log_to_driver=False)
+    folder = Path(store)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / word).write_text(word)
+    try:
+        nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        asked = []
+        for number, node in enumerate(nodes):
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            task: Any = ray.remote(look).options(num_cpus=0, scheduling_strategy=there)
+            asked.append(task.remote(store, word, number))
+        names = [f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}" for node in nodes]
+        answers = dict(zip(names, ray.get(asked), strict=True))
+    finally:
+        (folder / word).unlink()
+    sys.stdout.write(f"{MARK}{json.dumps(answers)}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
