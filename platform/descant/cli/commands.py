@@ -8,7 +8,8 @@ import typer
 from descant import __version__
 from descant.artifacts.store import repair, verify
 from descant.cli.cluster import cluster_app
-from descant.cli.jobs import jobs_app, submit
+from descant.cli.jobs import ClusterName, jobs_app, submit
+from descant.cli.on_cluster import print_on_cluster
 from descant.cli.options import (
     AcceptDrift,
     ComputePath,
@@ -36,21 +37,33 @@ app.add_typer(jobs_app, name="jobs")
 
 @app.command()
 def plan(
-    recipe: RecipePath, set_: Settings = None, compute: ComputePath = None, store: StorePath = None
+    recipe: RecipePath,
+    set_: Settings = None,
+    compute: ComputePath = None,
+    store: StorePath = None,
+    cluster: ClusterName | None = None,
 ) -> None:
-    """Show every step of a recipe, its address and whether it is done. Starts nothing."""
+    """Show every step of a recipe, its address and whether it is done. Starts nothing.
+
+    With --cluster also what the steps ask of it, what it has, and the memory of their workers.
+    """
+    from descant.run.clusters.access import reach
     from descant.run.compare.comparison import Comparison, cells_line, check_cells
     from descant.run.job import load_recipe
     from descant.run.plan import make_plan, plan_table
     from descant.run.profile import load_profile
 
     loaded = load_recipe(recipe, set_ or ())
-    profile = load_profile(compute)
+    reached = None if cluster is None else reach(cluster)
+    profile = load_profile(compute) if reached is None else reached.compute(compute)
     planned = make_plan(loaded.job, store_at(store), profile)
     if isinstance(loaded.job, Comparison):
         check_cells(loaded.job, profile)
     console = terminal()
-    console.print(plan_table(planned))
+    if reached is None:
+        console.print(plan_table(planned))
+    else:
+        print_on_cluster(loaded.job, planned, profile, reached, store_at(store), console)
     missing = len(planned.missing)
     if isinstance(loaded.job, Comparison):
         console.print(

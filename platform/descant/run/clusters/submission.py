@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from descant import __version__
+from descant.artifacts.store import Store
 from descant.core.errors import DependencyError, PolicyError
 from descant.core.fingerprint import fingerprint
 from descant.core.spec import SECRET_KEY
@@ -18,9 +19,11 @@ from descant.run.clusters.access import Cluster
 from descant.run.clusters.api import BadRequest
 from descant.run.clusters.jobs import SubmittedJob, list_jobs
 from descant.run.clusters.package import beside_digests, code_package, recipe_package
+from descant.run.clusters.status import status_of
 from descant.run.compare.comparison import Comparison
 from descant.run.job import Recipe
 from descant.run.loggable import has_secrets
+from descant.run.placement import refuse_job_without_room, rooms_of
 from descant.run.profile import Profile
 from descant.run.progress import PROGRESS_LINES
 
@@ -45,7 +48,7 @@ def submit(
     A job that failed or was stopped is started again, under its id with the next number. ``store`` is the folder on
     the cluster's nodes that holds the results; ``options`` are further ones of ``descant run``. Raises PolicyError for
     a secret in the recipe or its overrides and for a refused token, DependencyError where the cluster is away or runs
-    another Ray, ConfigError as ``recipe_package``.
+    another Ray, ResourceError where it could never place a step, ConfigError as ``recipe_package``.
     """
     _refuse_secrets(recipe)
     _check_version(cluster)
@@ -53,6 +56,7 @@ def submit(
     found = latest(list_jobs(cluster.api), base)
     if found is not None and not found.may_be_resubmitted:
         return Submitted(found, False)
+    refuse_job_without_room(recipe.job, Store(store), profile, rooms_of(status_of(cluster.api)))
     packages = code_package(), recipe_package(recipe, profile)
     for package in (packages[0], packages[1][0]):
         if not cluster.api.has(package.api_path):

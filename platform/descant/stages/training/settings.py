@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from descant.adapters import METHODS, AnyMethod, Method
 from descant.core.errors import ConfigError
+from descant.core.request import Request
 from descant.core.spec import Compute, Spec
 from descant.losses import AnyLoss, InfoNce
 
@@ -133,7 +134,7 @@ class TrainCompute(Compute):
     cpus_per_worker: float = Field(1, gt=0)
     """Logical CPUs that each worker reserves; also its torch threads."""
     gpus_per_worker: float = Field(0, ge=0, le=1)
-    """GPUs that each worker reserves; 0 trains on CPUs."""
+    """GPUs that each worker reserves: 0 trains on CPUs, 1 on one GPU each; a lone worker may take a share of one."""
     zero: int = Field(0, ge=0, le=3)
     """DeepSpeed ZeRO stage: 0 copies all, 1 shards optimiser states, 2 gradients too, 3 weights too."""
     gradient_checkpointing: bool = False
@@ -145,6 +146,18 @@ class TrainCompute(Compute):
     max_failures: int = Field(3, ge=0)
     """Worker failures after which the training is given up; each one resumes from the last checkpoint."""
 
+    @model_validator(mode="after")
+    def _has_a_gpu_for_each(self) -> Self:
+        refuse_shared_gpu(self.workers, self.gpus_per_worker)
+        return self
+
+    @property
+    def request(self) -> Request | None:
+        """Its workers, which start together; the process that watches over them reserves nothing."""
+        if not self.workers:
+            return None
+        return Request(self.workers, self.cpus_per_worker, self.gpus_per_worker, together=True)
+
     @property
     def ranks(self) -> int:
         """Processes that train, the calling one included."""
@@ -154,6 +167,12 @@ class TrainCompute(Compute):
     def device(self) -> str:
         """Where workers train, as torch names it."""
         return "cuda" if self.gpus_per_worker else "cpu"
+
+
+def refuse_shared_gpu(workers: int, gpus: float) -> None:
+    """Raise ValueError where workers of one training would share a GPU, which NCCL refuses when they connect."""
+    if workers > 1 and 0 < gpus < 1:
+        raise ValueError(f"{workers} workers with {gpus:g} GPU each would share one: give each a whole GPU")
 
 
 @dataclass(frozen=True)
