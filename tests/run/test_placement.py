@@ -102,7 +102,7 @@ request_strategy = st.builds(
     processes=st.integers(1, 5),
     cpus=st.sampled_from([0.0, 0.1, 0.9, 1.0, 1.5, 2.0, 4.0]),
     gpus=st.sampled_from([0.0, 0.25, 0.33, 0.5, 0.6, 1.0, 2.0]),
-    together=st.booleans(),
+    least=st.integers(1, 5),
     beside=st.sampled_from([0.0, 0.1, 1.0]),
 )
 
@@ -114,11 +114,10 @@ def test_count_is_that_of_trying_every_placement(request: Request, rooms: list[R
 
 
 @settings(max_examples=200, deadline=None)
-@given(request_strategy, rooms_strategy)
+@given(request_strategy.filter(lambda request: request.least <= request.processes), rooms_strategy)
 def test_refused_is_exactly_what_no_placement_gives_room(request: Request, rooms: list[Room]) -> None:
     asked = [Asked("a step", "embed", request)]
-    needed = request.processes if request.together else 1
-    if most_placed(request, rooms) >= needed:
+    if most_placed(request, rooms) >= request.least:
         refuse_without_room(asked, rooms, Profile())
     else:
         with pytest.raises(ResourceError, match="E-PLC-ROOM"):
@@ -129,13 +128,13 @@ def test_refused_is_exactly_what_no_placement_gives_room(request: Request, rooms
 @pytest.mark.parametrize(
     ("request_", "rooms", "count"),
     [
-        (Request(3, 2, 0, together=True), [Room(3, 0), Room(3, 0)], 2),  # 6 CPUs, but in halves of nodes
-        (Request(3, 0, 0.6, together=True), [Room(8, 2)], 2),  # 2 GPUs hold 3 x 0.6, their devices do not
-        (Request(4, 0.1, 0.25, together=True), [Room(1, 1)], 4),
-        (Request(10, 0.1, 0, together=True), [Room(1, 0)], 10),  # 10 x 0.1 > 1 in binary fractions
-        (Request(2, 1, 0, together=True, beside=0.1), [Room(2, 0)], 1),
-        (Request(2, 1, 0, together=True, beside=0.1), [Room(2, 0), Room(0.1, 0)], 2),
-        (Request(1, 1, 0, together=True), [], 0),
+        (Request(3, 2, 0, least=3), [Room(3, 0), Room(3, 0)], 2),  # 6 CPUs, but in halves of nodes
+        (Request(3, 0, 0.6, least=3), [Room(8, 2)], 2),  # 2 GPUs hold 3 x 0.6, their devices do not
+        (Request(4, 0.1, 0.25, least=4), [Room(1, 1)], 4),
+        (Request(10, 0.1, 0, least=10), [Room(1, 0)], 10),  # 10 x 0.1 > 1 in binary fractions
+        (Request(2, 1, 0, least=2, beside=0.1), [Room(2, 0)], 1),
+        (Request(2, 1, 0, least=2, beside=0.1), [Room(2, 0), Room(0.1, 0)], 2),
+        (Request(1, 1, 0, least=1), [], 0),
     ],
 )
 def test_count_of_known_cases(request_: Request, rooms: list[Room], count: int) -> None:
@@ -148,11 +147,12 @@ def test_count_of_known_cases(request_: Request, rooms: list[Room], count: int) 
         (Compute(), None),
         (MapCompute(workers=0), None),
         (TrainCompute(workers=0), None),
-        (MapCompute(workers=3, cpus=0.5, gpus=0.25), Request(3, 0.5, 0.25, together=False)),
-        (TrainCompute(workers=4, cpus_per_worker=2, gpus_per_worker=1), Request(4, 2, 1, together=True)),
-        (TrialCompute(cpus=2, gpus=1), Request(1, 2, 1, together=False)),
-        (TrialCompute(cpus=1, most_at_once=3), Request(3, 1, 0, together=False)),
-        (TrialCompute(workers=2, cpus=4, gpus=1), Request(2, 4, 1, together=True, beside=0.1)),
+        (MapCompute(workers=3, cpus=0.5, gpus=0.25), Request(3, 0.5, 0.25)),
+        (TrainCompute(workers=4, cpus_per_worker=2, gpus_per_worker=1), Request(4, 2, 1, least=4)),
+        (TrainCompute(workers=4, min_workers=2), Request(4, 1, 0, least=2)),
+        (TrialCompute(cpus=2, gpus=1), Request(1, 2, 1)),
+        (TrialCompute(cpus=1, most_at_once=3), Request(3, 1, 0)),
+        (TrialCompute(workers=2, cpus=4, gpus=1), Request(2, 4, 1, least=2, beside=0.1)),
     ],
 )
 def test_section_says_what_its_step_asks_for(compute: Compute, request_: Request | None) -> None:

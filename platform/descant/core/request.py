@@ -26,15 +26,10 @@ class Request:
     """Logical CPUs that each holds."""
     gpus: float
     """GPUs that each holds."""
-    together: bool
-    """Whether the work waits for all of them; else it goes on with those that there is room for."""
+    least: int = 1
+    """How many there must be room for at a time, or the work never begins; above, it goes on with what there is."""
     beside: float = 0
     """Logical CPUs of one more process, which waits for them."""
-
-    @property
-    def least(self) -> int:
-        """How many there must be room for, or the work never begins."""
-        return self.processes if self.together else 1
 
     def __str__(self) -> str:
         """``2 x 0.9 CPU``, ``4 x (4 CPU + 1 GPU)``."""

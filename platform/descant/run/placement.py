@@ -1,9 +1,9 @@
 """Whether a cluster has room for what steps ask of it, before the first of them starts.
 
 Ray waits for ever for processes that no node can hold. A pool of Ray Data works with the actors that it got and
-hangs only without one; Ray Train waits for all of its workers (both seen with Ray 2.60). So a mapped step is refused
-where not one actor fits, a training where its workers do not fit together. As the processes of a step are of one size,
-counting those of each node is exact: there is nothing to search.
+hangs only without one; Ray Train waits for all of its workers, or for ``min_workers`` (both seen with Ray 2.60). So a
+mapped step is refused where not one actor fits, a training where too few of its workers fit together. As the processes
+of a step are of one size, counting those of each node is exact: there is nothing to search.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ def refuse_job_without_room(job: Job, store: Store, profile: Profile, rooms: Seq
 
 def _no_room(one: Asked, found: int, rooms: Sequence[Room], profile: Profile) -> ResourceError:
     request = one.request
-    together = " together" if request.least > 1 else ""
+    few = f", at least {request.least}" if 1 < request.least < request.processes else ""
+    together = f"{few} together" if request.least > 1 else ""
     section = getattr(profile, one.section)
     fields = [name for name in type(section).model_fields if name.startswith(("workers", "cpus", "gpus"))]
     return ResourceError(

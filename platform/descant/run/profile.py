@@ -51,8 +51,8 @@ class TrialCompute(Compute):
     def request(self) -> Request:
         """A trial's own process, or its workers with the process that waits for them; one trial is enough to go on."""
         if not self.workers:
-            return Request(self.most_at_once or 1, self.cpus, self.gpus, together=False)
-        return Request(self.workers, self.cpus, self.gpus, together=True, beside=WAITING_CPUS)
+            return Request(self.most_at_once or 1, self.cpus, self.gpus)
+        return Request(self.workers, self.cpus, self.gpus, least=self.workers, beside=WAITING_CPUS)
 
     @property
     def resources(self) -> dict[str, float]:
@@ -113,7 +113,11 @@ class Profile(Compute):
         trial, sections = self.trial, dict[str, Any]()
         for name, section in self.model_dump().items():
             if name.startswith("train"):
-                own = {"cpus_per_worker": trial.cpus, "gpus_per_worker": min(1.0, trial.gpus)}
+                own = {
+                    "cpus_per_worker": trial.cpus,
+                    "gpus_per_worker": min(1.0, trial.gpus),
+                    "min_workers": None,
+                }
             elif name != "trial" and isinstance(section, dict) and "workers" in section:
                 own = {"gpus": trial.gpus, "threads": max(1, int(trial.cpus))}
                 if trial.workers:

@@ -42,7 +42,7 @@ class MapCompute(Compute):
     @property
     def request(self) -> Request | None:
         """Its actors; Ray Data works with those of them that there is room for."""
-        return Request(self.workers, self.cpus, self.gpus, together=False) if self.workers else None
+        return Request(self.workers, self.cpus, self.gpus) if self.workers else None
 
 
 class PartWorker(Protocol):
