@@ -33,6 +33,11 @@ class StoredModel(Spec):
     def locate(self) -> Path:
         """Where the model's files lie on this machine; raises DependencyError or ConfigError otherwise."""
 
+    @property
+    def is_here(self) -> bool:
+        """Whether its files are on this machine, so that nothing has to be downloaded, converted or made first."""
+        return True
+
     def check(self) -> None:
         """Raise a DescantError where the model is missing, unsafe or broken; imports no torch."""
         check_model_folder(self.locate())
@@ -131,6 +136,11 @@ class GgufModel(StoredModel):
         """The copy, or None where it has not been made."""
         return Store(store_root()).find(CONVERT_STAGE, self.fingerprint())
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the copy was made."""
+        return self.converted() is not None
+
     def locate(self) -> Path:
         """The folder of the copy, its bytes checked; raises DependencyError where it has not been made."""
         copy = self.converted()
@@ -198,6 +208,13 @@ class HubModel(StoredModel):
         if not (Path(path) / "config.json").is_file():
             raise _not_cached(where, f"the local copy lacks {Path(path) / 'config.json'}")
         return Path(path)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is in the local cache."""
+        from huggingface_hub import try_to_load_from_cache
+
+        return isinstance(try_to_load_from_cache(self.name, "config.json", revision=self.revision), str)
 
     def check(self) -> None:
         """As for every model; a model still to be downloaded is checked when it has arrived.
@@ -274,6 +291,12 @@ class MadeModel(StoredModel):
             )
         return found.path("model")
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it was made."""
+        stage, fingerprint = self.address.split("/")
+        return Store(store_root()).find(stage, fingerprint) is not None
+
     def check(self) -> None:
         """Nothing before it is made: the step that makes it comes first."""
 
@@ -296,6 +319,11 @@ class TinyModel(Spec):
     def title(self) -> str:
         """For people."""
         return f"tiny random {self.architecture}"
+
+    @property
+    def is_here(self) -> bool:
+        """It is built where it is needed."""
+        return True
 
     def check(self) -> None:
         """Nothing to check: it is built, not loaded."""

@@ -8,6 +8,7 @@ import typer
 from descant import __version__
 from descant.artifacts.store import repair, verify
 from descant.cli.cluster import cluster_app
+from descant.cli.doctor import doctor
 from descant.cli.jobs import jobs_app, submit
 from descant.cli.options import (
     AcceptDrift,
@@ -19,8 +20,8 @@ from descant.cli.options import (
     store_at,
     terminal,
 )
+from descant.cli.plan import plan
 from descant.cli.registry import registry_app
-from descant.cli.scale import ScalePath, print_scale
 from descant.core.errors import ConfigError, IntegrityError
 
 app = typer.Typer(
@@ -35,54 +36,7 @@ app.add_typer(cluster_app, name="cluster")
 app.add_typer(jobs_app, name="jobs")
 
 
-@app.command()
-def plan(
-    recipe: Annotated[
-        Path | None, typer.Argument(help="A recipe, for example jobs/recipes/finetune_retriever/smoke.yaml")
-    ] = None,
-    set_: Settings = None,
-    compute: ComputePath = None,
-    store: StorePath = None,
-    scale: ScalePath = None,
-) -> None:
-    """Show every step of a recipe, its address and whether it is done. Starts nothing.
-
-    With --scale and a file instead of a recipe: what a job of that size would take on that cluster.
-    """
-    if scale is not None and (recipe, compute, store) == (None, None, None):
-        print_scale(scale, set_ or ())
-        return
-    if scale is not None or recipe is None:
-        raise ConfigError(
-            "E-CLI-PLAN",
-            "descant plan",
-            "expected a recipe, or --scale FILE without a recipe, --compute and --store",
-            "Nothing was started. See descant plan --help.",
-        )
-    from descant.run.compare.comparison import Comparison, cells_line, check_cells
-    from descant.run.job import load_recipe
-    from descant.run.plan import make_plan, plan_table
-    from descant.run.profile import load_profile
-
-    loaded = load_recipe(recipe, set_ or ())
-    profile = load_profile(compute)
-    planned = make_plan(loaded.job, store_at(store), profile)
-    if isinstance(loaded.job, Comparison):
-        check_cells(loaded.job, profile)
-    console = terminal()
-    console.print(plan_table(planned))
-    missing = len(planned.missing)
-    if isinstance(loaded.job, Comparison):
-        console.print(
-            f"\nthen {cells_line(loaded.job)}: [bold]descant compare {recipe}[/bold]",
-            highlight=False,
-            soft_wrap=True,
-        )
-        return
-    console.print(
-        f"\n{len(planned.steps) - missing} of {len(planned.steps)} steps are done"
-        + (f"; [bold]descant run {recipe}[/bold] does the other {missing}" if missing else "")
-    )
+app.command()(plan)
 
 
 @app.command()
@@ -127,6 +81,7 @@ def compare(
 
 
 app.command()(submit)
+app.command()(doctor)
 
 
 @app.command()

@@ -3,7 +3,7 @@
     DescantError
     ├── ConfigError        2   a recipe, an option or a combination of them is refused
     ├── DataError          3   input data is refused
-    ├── ResourceError      4   disk, memory or permission
+    ├── ResourceError      4   disk, memory, CPUs, GPUs or permission
     ├── IntegrityError     5   a digest, version or fingerprint does not match
     ├── PolicyError        6   refused for safety (pickle, remote code, a path outside its root)
     ├── DependencyError    7   something we depend on is missing or unreachable
@@ -49,7 +49,7 @@ class DataError(DescantError):
 
 
 class ResourceError(DescantError):
-    """Disk, memory or permission is missing."""
+    """Disk, memory, CPUs, GPUs or permission is missing."""
 
     exit_code = 4
 

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from descant.core.errors import ConfigError
+from descant.core.request import Request
 from descant.core.yaml_file import YamlDocument, parse_yaml, read_yaml
 
 ALLOWED_VARIABLES = ("DESCANT_DATA", "DESCANT_JOBS")
@@ -49,6 +50,11 @@ class Spec(_Frozen):
 
 class Compute(_Frozen):
     """Settings that change speed or fit, never numbers; they cannot be fingerprinted."""
+
+    @property
+    def request(self) -> Request | None:
+        """What a step that runs so asks of the cluster; nothing where it runs in the calling process."""
+        return None
 
     def overridden(self, values: Mapping[str, Any]) -> Self:
         """A validated copy with ``values`` in place."""

@@ -1,6 +1,6 @@
 """A model's architecture without its weights: what adapters are planned on."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from descant.artifacts.models import AnyModel, StoredModel
 from descant.models.gguf import convert_if_missing
@@ -9,6 +9,9 @@ from descant.models.tiny import tiny_model, tiny_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+Head = Literal["none", "next token", "masked token"]
+"""What makes tokens of a model's states."""
 
 
 def skeleton(reference: AnyModel) -> "PreTrainedModel":
@@ -21,6 +24,12 @@ def skeleton(reference: AnyModel) -> "PreTrainedModel":
 def causal_skeleton(reference: AnyModel) -> "PreTrainedModel":
     """As ``skeleton``, with the output head of a causal language model."""
     return _bare(reference, "AutoModelForCausalLM")
+
+
+def headed_skeleton(reference: AnyModel, head: Head) -> "PreTrainedModel":
+    """As ``skeleton``, with this head."""
+    factories = {"next token": "AutoModelForCausalLM", "masked token": "AutoModelForMaskedLM"}
+    return skeleton(reference) if head == "none" else _bare(reference, factories[head])
 
 
 def _bare(reference: AnyModel, factory: str) -> "PreTrainedModel":

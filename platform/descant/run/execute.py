@@ -16,6 +16,7 @@ from descant.core.errors import Interrupted
 from descant.core.fingerprint import canonical
 from descant.run.cluster import ray_session
 from descant.run.job import Recipe, Results
+from descant.run.placement import asked_by, refuse_without_room, rooms_of_ray
 from descant.run.plan import Plan, PlannedStep
 from descant.run.profile import Profile
 from descant.run.progress import Display
@@ -37,12 +38,15 @@ def execute(
 ) -> Results:
     """Run every missing step of ``plan`` and return its targets.
 
-    Raises whatever a stage raises; finished parts and steps stay, and the same call resumes.
+    Raises ResourceError where Ray could never place a missing step, and whatever a stage raises; finished parts and
+    steps stay, and the same call resumes.
     """
     with contextlib.ExitStack() as stack:
         if plan.missing:
             display.starting_ray()
             stack.enter_context(ray_session(profile.ray))
+            missing = [item.step for item in plan.missing]
+            refuse_without_room(asked_by(missing, profile), rooms_of_ray(), profile)
         stack.enter_context(stoppable())  # after Ray, which installs a handler of its own
         done: dict[str, Artifact] = {}
         for number, item in enumerate(plan.steps, start=1):

@@ -88,12 +88,12 @@ def _made_models(value: Any) -> Iterator[str]:
             yield from _made_models(item)
 
 
-def plan_table(plan: Plan) -> "Table":
-    """The plan as a table for the terminal."""
+def plan_table(plan: Plan, asked: Mapping[str, str] | None = None) -> "Table":
+    """The plan as a table for the terminal; ``asked`` says by label what the steps to do ask of a cluster."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("", "step", "result", "status", "from"):
+    for heading in ("", "step", "result", "status", "from", *([] if asked is None else ["asks for"])):
         table.add_column(
             heading, justify="right" if not heading else "left", no_wrap=heading in ("", "result")
         )
@@ -102,6 +102,9 @@ def plan_table(plan: Plan) -> "Table":
         style = "green" if item.artifact is not None else "yellow" if item.parts_there else ""
         sources = ", ".join(str(numbers[step.fingerprint]) for step in item.step.inputs.values())
         address = f"{item.step.stage.name}/{item.step.fingerprint}"
+        asks = [] if asked is None else [asked.get(item.step.label, "")]
         label = item.step.label + (f" [dim]({item.step.note})[/dim]" if item.step.note else "")
-        table.add_row(str(i), label, address, f"[{style}]{item.status}[/]" if style else item.status, sources)
+        table.add_row(
+            str(i), label, address, f"[{style}]{item.status}[/]" if style else item.status, sources, *asks
+        )
     return table

@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from descant.core.errors import ConfigError
+from descant.core.request import Gpus, Request
 from descant.core.spec import Compute, load_spec
 from descant.stages.base import Stage
 from descant.stages.embed import EmbedCompute
 from descant.stages.evaluate_task import ScoreCompute
 from descant.stages.map_parts import MapCompute
-from descant.stages.training.settings import TrainCompute
+from descant.stages.training.settings import TrainCompute, refuse_shared_gpu
 
 WAITING_CPUS = 0.1
 """Logical CPUs of a process that waits for workers."""
@@ -36,10 +37,22 @@ class TrialCompute(Compute):
     """Ray Train workers of its training, and actors of its scoring; 0 does both in the trial's own process."""
     cpus: float = Field(1, gt=0)
     """Logical CPUs of each of these processes, and threads of its numerical libraries."""
-    gpus: float = Field(0, ge=0)
+    gpus: Gpus = 0.0
     """GPUs of each of these processes; a fraction shares one device."""
     most_at_once: int | None = Field(None, ge=1)
     """Trials at the same time; as many as the cluster holds if left out."""
+
+    @model_validator(mode="after")
+    def _has_a_gpu_for_each(self) -> Self:
+        refuse_shared_gpu(self.workers, self.gpus)
+        return self
+
+    @property
+    def request(self) -> Request:
+        """A trial's own process, or its workers with the process that waits for them; one trial is enough to go on."""
+        if not self.workers:
+            return Request(self.most_at_once or 1, self.cpus, self.gpus)
+        return Request(self.workers, self.cpus, self.gpus, least=self.workers, beside=WAITING_CPUS)
 
     @property
     def resources(self) -> dict[str, float]:
@@ -60,6 +73,8 @@ class Profile(Compute):
 
     ray: RayCompute = RayCompute()
     """The local Ray."""
+    autoscales: bool = False
+    """Whether the cluster adds nodes when they are asked for: what exceeds those of now is not refused then."""
     filter_text: MapCompute = MapCompute()
     """Reading and filtering text."""
     tokenise: MapCompute = MapCompute()
@@ -98,7 +113,11 @@ class Profile(Compute):
         trial, sections = self.trial, dict[str, Any]()
         for name, section in self.model_dump().items():
             if name.startswith("train"):
-                own = {"cpus_per_worker": trial.cpus, "gpus_per_worker": min(1.0, trial.gpus)}
+                own = {
+                    "cpus_per_worker": trial.cpus,
+                    "gpus_per_worker": min(1.0, trial.gpus),
+                    "min_workers": None,
+                }
             elif name != "trial" and isinstance(section, dict) and "workers" in section:
                 own = {"gpus": trial.gpus, "threads": max(1, int(trial.cpus))}
                 if trial.workers:

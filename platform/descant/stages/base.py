@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 from descant.artifacts.manifest import address_of
 from descant.artifacts.store import Artifact, Draft
 from descant.core.spec import Compute, Spec
+from descant.stages.held import Held
 
 
 class Progress(Protocol):
@@ -69,6 +70,10 @@ class Stage(Spec):
 
     def check(self, compute: Compute) -> None:
         """Raise what can be known before anything starts: missing files, impossible combinations."""
+
+    def held(self, compute: Compute) -> Held | None:
+        """The model that a process of the stage holds; nothing for stages without one."""
+        return None
 
     def run(self, context: StageContext) -> Outcome:
         """Compute and publish the parts."""

@@ -14,6 +14,7 @@ from descant.artifacts.store import Artifact
 from descant.core.spec import Compute
 from descant.models.encoder import Precision
 from descant.stages.base import Outcome, Stage, StageContext
+from descant.stages.held import Held
 from descant.stages.map_parts import MapCompute, map_parts
 
 BASES = "bases"
@@ -36,6 +37,10 @@ class ComputeBases(Stage):
     def check(self, compute: Compute) -> None:
         """Raise when the model is not there or unsafe."""
         self.model.check()
+
+    def held(self, compute: Compute) -> Held:
+        """The model alone: it reads nothing."""
+        return Held(self.model, self.precision, ((0, 0),))
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``basis-*``, one for each target, with the sha256 of its weight."""

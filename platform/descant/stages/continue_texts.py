@@ -13,6 +13,7 @@ from descant.models.causal import CausalSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.evaluate_task import ScoreCompute
 from descant.stages.generation import generation_counts, generation_facts
+from descant.stages.held import Held, held_for_task, rows_within
 from descant.stages.map_parts import map_model_parts
 from descant.stages.model_input import ModelInput
 from descant.stages.split_text import texts_up_to
@@ -41,6 +42,11 @@ class ContinueTexts(Stage):
     def check(self, compute: Compute) -> None:
         """Raise when the model is missing."""
         self.model.model.check()
+
+    def held(self, compute: Compute) -> Held:
+        """The model with a batch of the longest rows."""
+        assert isinstance(compute, ScoreCompute)
+        return held_for_task(self.model, rows_within(compute.tokens_per_batch, self.model.max_tokens))
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``rows``: prompt, continuation and its tokens.

@@ -22,6 +22,7 @@ from descant.models.tokens import TokenRow
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.compute_bases import BASES, basis_files, reading_bases
 from descant.stages.fetch import judgements_of, passages_of, queries_of
+from descant.stages.held import Held, rows_within
 from descant.stages.map_parts import MapCompute, map_parts
 from descant.stages.mine_examples import examples_of
 from descant.stages.quarantine import encode_around_faults, refuse_many_faults
@@ -68,6 +69,12 @@ class EmbedPassages(Stage):
         """Raise when the model is not there or unsafe."""
         self.encoder.model.check()
 
+    def held(self, compute: Compute) -> Held:
+        """The encoder with a batch of the longest passages."""
+        assert isinstance(compute, EmbedCompute)
+        rows = rows_within(compute.tokens_per_batch, self.encoder.max_passage_tokens)
+        return Held(self.encoder.model, self.encoder.precision, rows)
+
     def run(self, context: StageContext) -> Outcome:
         """Publish ``vectors-*``, one for each ``passages-*`` part."""
         data = context.inputs["data"]
@@ -97,6 +104,12 @@ class EmbedQueries(Stage):
     def check(self, compute: Compute) -> None:
         """Raise when the model is not there or unsafe."""
         self.encoder.model.check()
+
+    def held(self, compute: Compute) -> Held:
+        """The encoder with a batch of the longest queries."""
+        assert isinstance(compute, EmbedCompute)
+        rows = rows_within(compute.tokens_per_batch, self.encoder.max_query_tokens)
+        return Held(self.encoder.model, self.encoder.precision, rows)
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``vectors-*`` over the judged queries in the order of their ids."""

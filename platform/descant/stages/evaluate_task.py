@@ -20,6 +20,7 @@ from descant.models.classifier import ClassifierSpec
 from descant.models.generate import Decoding
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.generation import generation_facts
+from descant.stages.held import Held, held_for_task, rows_within
 from descant.stages.map_parts import MapCompute, map_model_parts
 from descant.stages.model_input import ModelInput
 from descant.stages.score_overlap import OVERLAP, publish_overlap
@@ -80,6 +81,11 @@ class EvaluateTask(Stage):
     def check(self, compute: Compute) -> None:
         """Raise when the model is not there or unsafe."""
         self.model.model.check()
+
+    def held(self, compute: Compute) -> Held:
+        """The model with a batch of the longest rows."""
+        assert isinstance(compute, ScoreCompute)
+        return held_for_task(self.model, rows_within(compute.tokens_per_batch, self.model.max_tokens))
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``rows-*``, the scored rows in the order of the data (see ``score_rows.SCORED``).

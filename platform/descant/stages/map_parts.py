@@ -15,6 +15,7 @@ from pydantic import Field
 
 from descant.core import errors
 from descant.core.errors import DescantError, ResourceError
+from descant.core.request import Gpus, Request
 from descant.core.spec import Compute
 from descant.stages.base import StageContext
 
@@ -30,12 +31,17 @@ class MapCompute(Compute):
     workers: int = Field(2, ge=0)
     """Actors at work at the same time; each holds one copy of what it loads. 0 makes the parts in the calling
     process, one after the other and without Ray."""
-    cpus: float = 0.9
+    cpus: float = Field(0.9, ge=0)
     """Logical CPUs of one actor. All actors together must leave some for Ray Data's own tasks."""
-    gpus: float = 0.0
+    gpus: Gpus = 0.0
     """GPUs of one actor; a fraction shares one device."""
     threads: int = 1
     """Threads of the numerical libraries in one actor."""
+
+    @property
+    def request(self) -> Request | None:
+        """Its actors; Ray Data works with those of them that there is room for."""
+        return Request(self.workers, self.cpus, self.gpus) if self.workers else None
 
 
 class PartWorker(Protocol):

@@ -16,6 +16,7 @@ from descant.data.rows import json_rows
 from descant.models.causal import CausalSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.evaluate_task import ScoreCompute
+from descant.stages.held import Held, held_for_task, rows_within
 from descant.stages.text_scores import check_stride, text_scores
 
 
@@ -68,6 +69,11 @@ class ProbeForgetting(Stage):
         """Raise when model or text is missing."""
         self.model.model.check()
         self.text.require_files()
+
+    def held(self, compute: Compute) -> Held:
+        """The model with a batch of the longest rows."""
+        assert isinstance(compute, ScoreCompute)
+        return held_for_task(self.model, rows_within(compute.tokens_per_batch, self.model.max_tokens))
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``rows-*`` as ``text_scores`` does."""

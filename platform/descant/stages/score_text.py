@@ -9,6 +9,7 @@ from descant.core.spec import Compute
 from descant.models.causal import CausalSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.evaluate_task import ScoreCompute
+from descant.stages.held import Held, held_for_task, rows_within
 from descant.stages.split_text import texts_up_to
 from descant.stages.text_scores import check_stride, text_scores
 
@@ -38,6 +39,11 @@ class ScoreText(Stage):
     def check(self, compute: Compute) -> None:
         """Raise when the model is missing."""
         self.model.model.check()
+
+    def held(self, compute: Compute) -> Held:
+        """The model with a batch of the longest rows."""
+        assert isinstance(compute, ScoreCompute)
+        return held_for_task(self.model, rows_within(compute.tokens_per_batch, self.model.max_tokens))
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``rows-*`` as ``text_scores`` does."""

@@ -14,6 +14,7 @@ from descant.core.spec import Compute
 from descant.models.encoder import EncoderSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.compute_bases import BASES, basis_files
+from descant.stages.held import Held
 from descant.stages.pair_examples import ROWS
 from descant.stages.training.settings import TrainCompute, TrainSettings, check_precision, plan_batches
 from descant.stages.training.step_log import StepReport, read_steps
@@ -49,6 +50,15 @@ class Train(Stage):
         assert isinstance(compute, TrainCompute)
         plan_batches(self.settings, compute)
         check_precision(self.settings.method, self.encoder.precision)
+
+    def held(self, compute: Compute) -> Held:
+        """The encoder, with the queries of a micro-batch and, where they are encoded, their passages."""
+        assert isinstance(compute, TrainCompute)
+        number = plan_batches(self.settings, compute).micro_batch
+        rows = [(number, self.encoder.max_query_tokens)]
+        if self.settings.adapt == "both":
+            rows.append((number * (1 + self.settings.num_negatives), self.encoder.max_passage_tokens))
+        return Held(self.encoder.model, self.encoder.precision, tuple(rows), trains=self.settings.method)
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``retriever`` (settings and adapter in one folder) and ``steps`` (loss and rate of each step)."""

@@ -16,10 +16,11 @@ from descant.core.spec import Compute, Spec
 from descant.models.masked import MaskedSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.corpora import BASE_LANGUAGE, LANGUAGE, CorpusName
+from descant.stages.held import Held
 from descant.stages.initialise_embeddings import MODEL
 from descant.stages.split_text import texts_up_to
 from descant.stages.train import STEPS, WORKPLACE, run_shown
-from descant.stages.training.settings import TextTrainSettings, TrainCompute, check_rows
+from descant.stages.training.settings import TextTrainSettings, TrainCompute, check_rows, plan_rows
 
 TEXTS = pa.schema([("id", pa.string()), ("corpus", pa.string()), ("text", pa.string())])
 
@@ -69,6 +70,13 @@ class TrainMasked(Stage):
                 "Nothing was started. Use method: {kind: full}.",
             )
         check_rows(self.settings, compute, self.model.precision)
+
+    def held(self, compute: Compute) -> Held:
+        """The encoder with its head for tokens, and the windows of a micro-batch."""
+        assert isinstance(compute, TrainCompute)
+        rows = ((plan_rows(self.settings, compute).micro_batch, self.model.masking.max_tokens),)
+        method = self.settings.method
+        return Held(self.model.model, self.model.precision, rows, head="masked token", trains=method)
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``model``, an encoder without head in a folder that transformers loads, and ``steps``.

@@ -12,8 +12,9 @@ from descant.models.causal import CausalSpec
 from descant.models.classifier import ClassifierSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.compute_bases import BASES, basis_files
+from descant.stages.held import Held, held_for_task
 from descant.stages.train import STEPS, WORKPLACE, run_shown
-from descant.stages.training.settings import TaskTrainSettings, TrainCompute, check_rows
+from descant.stages.training.settings import TaskTrainSettings, TrainCompute, check_rows, plan_rows
 from descant.stages.training.step_log import read_steps
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ class TrainTask(Stage):
         self.model.model.check()
         assert isinstance(compute, TrainCompute)
         check_rows(self.settings, compute, self.model.precision)
+
+    def held(self, compute: Compute) -> Held:
+        """The model with the rows of a micro-batch."""
+        assert isinstance(compute, TrainCompute)
+        rows = ((plan_rows(self.settings, compute).micro_batch, self.model.max_tokens),)
+        return held_for_task(self.model, rows, trains=self.settings.method)
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``model`` (see ``models.trained``) and ``steps`` (the figures of each step).

@@ -9,10 +9,11 @@ from descant.core.spec import Compute
 from descant.models.causal import CausalSpec
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.compute_bases import BASES, basis_files
+from descant.stages.held import Held, held_for_task
 from descant.stages.initialise_embeddings import MODEL
 from descant.stages.pack_texts import TRAIN, VALIDATION
 from descant.stages.train import STEPS, WORKPLACE, run_shown
-from descant.stages.training.settings import TextTrainSettings, TrainCompute, check_rows
+from descant.stages.training.settings import TextTrainSettings, TrainCompute, check_rows, plan_rows
 
 SEQUENCES, START = "sequences", "start"
 
@@ -37,6 +38,12 @@ class TrainText(Stage):
         self.model.model.check()
         assert isinstance(compute, TrainCompute)
         check_rows(self.settings, compute, self.model.precision)
+
+    def held(self, compute: Compute) -> Held:
+        """The language model with the sequences of a micro-batch."""
+        assert isinstance(compute, TrainCompute)
+        rows = ((plan_rows(self.settings, compute).micro_batch, self.model.max_tokens),)
+        return held_for_task(self.model, rows, trains=self.settings.method)
 
     def run(self, context: StageContext) -> Outcome:
         """Publish ``model`` (adapter, new tokens with their rows, see ``models.trained``) and ``steps``.

@@ -64,9 +64,7 @@ def examine(cluster: Cluster, store: Path) -> Iterator[Finding]:
         yield from findings_of(node, answer, store, has_gpus=has_gpus)
 
 
-def findings_of(
-    node: str, answer: Mapping[str, Any], store: Path, *, has_gpus: bool
-) -> Iterator[Finding]:
+def findings_of(node: str, answer: Mapping[str, Any], store: Path, *, has_gpus: bool) -> Iterator[Finding]:
     """What the answer of one node means."""
     yield _libraries(node, answer)
     free = answer["free_bytes"] / GIBIBYTE
@@ -74,10 +72,14 @@ def findings_of(
         remedy = f"Mount one shared folder at {store} on every node, or name another as the store."
         yield Finding(f"store on {node}", answer["store"], remedy)
     else:
-        remedy = "" if answer["free_bytes"] >= LEAST_FREE else "Make room, or name a larger disk as the store."
+        remedy = (
+            "" if answer["free_bytes"] >= LEAST_FREE else "Make room, or name a larger disk as the store."
+        )
         yield Finding(f"store on {node}", f"{store}, {free:,.0f} GiB free", remedy)
     if answer["data"]:
-        yield Finding(f"data on {node}", answer["data"], "Mount the data there, or correct 'data' of the cluster.")
+        yield Finding(
+            f"data on {node}", answer["data"], "Mount the data there, or correct 'data' of the cluster."
+        )
     if has_gpus and not answer["torch_cuda"]:
         yield Finding(f"torch on {node}", "is a build for CPUs", "Install torch for CUDA on nodes with GPUs.")
 
@@ -106,7 +108,9 @@ def _libraries(node: str, answer: Mapping[str, Any]) -> Finding:
     if not missing and not other:
         return Finding(f"libraries on {node}", f"{len(names)} as here")
     found = "; ".join(([f"no {', '.join(missing)}"] if missing else []) + other)
-    return Finding(f"libraries on {node}", found, "Install the versions of constraints.txt there (clusters/image).")
+    return Finding(
+        f"libraries on {node}", found, "Install the versions of constraints.txt there (clusters/image)."
+    )
 
 
 def _series(version: str) -> list[str]:
@@ -122,9 +126,7 @@ def _probed(cluster: Cluster, store: Path, package: Package) -> dict[str, dict[s
         "api/jobs/",
         {
             "submission_id": word,
-            "entrypoint": shlex.join(
-                [cluster.python, "-m", "descant.run.clusters.probe", str(store), word]
-            ),
+            "entrypoint": shlex.join([cluster.python, "-m", "descant.run.clusters.probe", str(store), word]),
             "runtime_env": {"py_modules": [package.uri], "env_vars": cluster.variables},
             "metadata": {"recipe": "descant doctor"},
         },

@@ -1,6 +1,6 @@
 """What a cluster's nodes say of themselves: run there as a job, by ``descant doctor``.
 
-One task on each node looks at its Python, its libraries and the folder of the store, in which the driver has left a word.
+One task on each node looks at its Python, its libraries and the folder of the store, where the driver has left a word.
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("ray", "torch", "transformers", "peft", "deepspeed", "faiss-cpu", "faiss-gpu", "datasets", "mlflow", "pyarrow")
+LIBRARIES = (
+    "ray",
+    "torch",
+    "transformers",
+    "peft",
+    "deepspeed",
+    "faiss-cpu",
+    "faiss-gpu",
+    "datasets",
+    "mlflow",
+    "pyarrow",
+)
 MARK = "@probe "
 """How the line begins that holds the answers of all nodes."""
 

@@ -36,6 +36,11 @@ class Cluster:
         """The profile at ``path``, else the cluster's own, else the defaults."""
         return load_profile(path or self.profile)
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What its jobs find in their environment; everybody can read it."""
+        return {} if self.data is None else {"DESCANT_DATA": str(self.data)}
+
     def recipe(self, path: Path, overrides: Sequence[str]) -> Recipe:
         """The recipe at ``path`` as ``load_recipe`` reads it; what it names under DESCANT_DATA may be there alone."""
         if self.data is not None:

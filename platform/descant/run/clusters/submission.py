@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from descant import __version__
+from descant.artifacts.store import Store
 from descant.core.errors import DependencyError, PolicyError
 from descant.core.fingerprint import fingerprint
 from descant.core.spec import SECRET_KEY
 from descant.run.clusters.api import BadRequest
 from descant.run.clusters.jobs import SubmittedJob, list_jobs
-from descant.run.clusters.package import beside_digests, code_package, recipe_package
+from descant.run.clusters.package import Package, beside_digests, code_package, recipe_package
 from descant.run.clusters.reach import Cluster
+from descant.run.clusters.status import status_of
 from descant.run.compare.comparison import Comparison
 from descant.run.job import Recipe
 from descant.run.loggable import has_secrets
+from descant.run.placement import refuse_job_without_room, rooms_of
 from descant.run.profile import Profile
 from descant.run.progress import PROGRESS_LINES
 
@@ -45,26 +48,26 @@ def submit(
     A job that failed or was stopped is started again, under its id with the next number. ``store`` is the folder on
     the cluster's nodes that holds the results; ``options`` are further ones of ``descant run``. Raises PolicyError for
     a secret in the recipe or its overrides and for a refused token, DependencyError where the cluster is away or runs
-    another Ray, ConfigError as ``recipe_package``.
+    another Ray, ResourceError where it could never place a step, ConfigError as ``recipe_package``.
     """
     _refuse_secrets(recipe)
-    _check_version(cluster)
+    check_version(cluster)
     base = submission_id(recipe, store)
     found = latest(list_jobs(cluster.api), base)
     if found is not None and not found.may_be_resubmitted:
         return Submitted(found, False)
-    packages = code_package(), recipe_package(recipe, profile)
-    for package in (packages[0], packages[1][0]):
-        if not cluster.api.has(package.api_path):
-            cluster.api.put(package.api_path, package.data)
+    refuse_job_without_room(recipe.job, Store(store), profile, rooms_of(status_of(cluster.api)))
+    code, (inputs, place) = code_package(), recipe_package(recipe, profile)
+    send(cluster, code)
+    send(cluster, inputs)
     name = base if found is None else found.next_id
     body = {
         "submission_id": name,
-        "entrypoint": entrypoint(cluster.python, recipe, packages[1][1], store, options),
+        "entrypoint": entrypoint(cluster.python, recipe, place, store, options),
         "runtime_env": {
-            "working_dir": packages[1][0].uri,
-            "py_modules": [packages[0].uri],
-            "env_vars": {PROGRESS_LINES: "1"} | ({"DESCANT_DATA": str(cluster.data)} if cluster.data else {}),
+            "working_dir": inputs.uri,
+            "py_modules": [code.uri],
+            "env_vars": {PROGRESS_LINES: "1", **cluster.variables},
         },
         "metadata": {"recipe": str(recipe.path), "job": recipe.job_name, "descant": __version__},
     }
@@ -117,7 +120,14 @@ def _start(cluster: Cluster, name: str, body: dict[str, Any]) -> bool:
     return True
 
 
-def _check_version(cluster: Cluster) -> None:
+def send(cluster: Cluster, package: Package) -> None:
+    """Leave ``package`` there, unless the cluster has it."""
+    if not cluster.api.has(package.api_path):
+        cluster.api.put(package.api_path, package.data)
+
+
+def check_version(cluster: Cluster) -> None:
+    """Raise DependencyError, with both versions, where the cluster runs another Ray."""
     theirs, ours = cluster.api.get("api/version")["ray_version"], version("ray")
     if theirs.split(".")[:2] != ours.split(".")[:2]:
         raise DependencyError(

@@ -26,6 +26,7 @@ from descant.run.compare.tuning import Listener
 from descant.run.execute import execute, stoppable
 from descant.run.job import Results, load_recipe
 from descant.run.main import NOISE, say_where
+from descant.run.placement import asked_by_trials, refuse_without_room, rooms_of_ray
 from descant.run.plan import Plan, make_plan
 from descant.run.profile import Profile, load_profile
 from descant.run.progress import Display
@@ -93,6 +94,8 @@ def compare(
         ) as tracked,
         ray_session(profile.ray),
     ):
+        if found is None:
+            refuse_without_room([asked_by_trials(profile)], rooms_of_ray(), profile)
         results = execute(plan, recipe, store, profile, tracked, display)
         with stoppable():
             if found is None:

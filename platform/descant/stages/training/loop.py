@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from descant.core.errors import Interrupted
+from descant.core.seeds import seed_for
 from descant.stages.training.checkpoints import Checkpoint, CheckpointManifest, Skipped, keep_only
 from descant.stages.training.engine import build_engine, full_state, gradient_norm, import_deepspeed
 from descant.stages.training.export import tensor_digests
@@ -110,6 +111,9 @@ class Trainer:
             log.warning("checkpoint %s was passed over: it %s", folder.name, folder.reason)
         if found is not None:
             load_state(self.engine, found)
+            if found.manifest.workers != dist.get_world_size():
+                log.warning("going on with %d workers, not %d", dist.get_world_size(), found.manifest.workers)
+                seed_process(seed_for(self.settings.seed, "step", found.manifest.step))
             self.position = found.manifest.step
             self._kept = [found.folder.name]
         if is_first():

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from descant.adapters import METHODS, AnyMethod, Method
 from descant.core.errors import ConfigError
+from descant.core.request import Request
 from descant.core.spec import Compute, Spec
 from descant.losses import AnyLoss, InfoNce
 
@@ -130,10 +131,13 @@ class TrainCompute(Compute):
 
     workers: int = Field(2, ge=0)
     """Processes, each with a copy (or a shard) of the model; 0 trains in the calling process, without Ray."""
+    min_workers: int | None = Field(None, ge=1)
+    """Workers with which it begins, or goes on, where the cluster has no room for all; needs ``zero: 0``. All of them
+    unless given."""
     cpus_per_worker: float = Field(1, gt=0)
     """Logical CPUs that each worker reserves; also its torch threads."""
     gpus_per_worker: float = Field(0, ge=0, le=1)
-    """GPUs that each worker reserves; 0 trains on CPUs."""
+    """GPUs that each worker reserves: 0 trains on CPUs, 1 on one GPU each; a lone worker may take a share of one."""
     zero: int = Field(0, ge=0, le=3)
     """DeepSpeed ZeRO stage: 0 copies all, 1 shards optimiser states, 2 gradients too, 3 weights too."""
     gradient_checkpointing: bool = False
@@ -145,15 +149,53 @@ class TrainCompute(Compute):
     max_failures: int = Field(3, ge=0)
     """Worker failures after which the training is given up; each one resumes from the last checkpoint."""
 
+    @model_validator(mode="after")
+    def _has_a_gpu_for_each(self) -> Self:
+        refuse_shared_gpu(self.workers, self.gpus_per_worker)
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_fewer(self) -> Self:
+        if self.min_workers is not None and self.min_workers >= self.workers:
+            raise ValueError(f"min_workers = {self.min_workers} must be less than workers = {self.workers}")
+        if self.min_workers is not None and self.zero:
+            raise ValueError(
+                f"min_workers needs zero: 0, found zero = {self.zero}: DeepSpeed cannot divide its shards anew"
+            )
+        return self
+
+    @property
+    def request(self) -> Request | None:
+        """Its workers, which start together; the process that watches over them reserves nothing."""
+        if not self.workers:
+            return None
+        fewest = self.min_workers or self.workers
+        return Request(self.workers, self.cpus_per_worker, self.gpus_per_worker, least=fewest)
+
     @property
     def ranks(self) -> int:
-        """Processes that train, the calling one included."""
-        return max(1, self.workers)
+        """Processes that train, the calling one included; the fewest there may be."""
+        return max(1, self.min_workers or self.workers)
+
+    @property
+    def all_ranks(self) -> range:
+        """Every number of them that there may be: Ray takes as many as fit."""
+        return range(self.ranks, max(1, self.workers) + 1)
+
+    def fixed(self, workers: int) -> Self:
+        """With so many workers."""
+        return self.overridden({"workers": workers, "min_workers": None})
 
     @property
     def device(self) -> str:
         """Where workers train, as torch names it."""
         return "cuda" if self.gpus_per_worker else "cpu"
+
+
+def refuse_shared_gpu(workers: int, gpus: float) -> None:
+    """Raise ValueError where workers of one training would share a GPU, which NCCL refuses when they connect."""
+    if workers > 1 and 0 < gpus < 1:
+        raise ValueError(f"{workers} workers with {gpus:g} GPU each would share one: give each a whole GPU")
 
 
 @dataclass(frozen=True)
@@ -166,16 +208,17 @@ class BatchPlan:
 
 
 def plan_batches(settings: TrainSettings, compute: TrainCompute) -> BatchPlan:
-    """The split of a step over workers; raises ConfigError when there is none, before anything starts."""
+    """The split of a step over the fewest workers; ConfigError where it, or that over more, is not there."""
     check_method(settings.method, compute)
     rows, workers = settings.contrast_rows, compute.ranks
-    if rows % workers:
-        raise ConfigError(
-            "E-TRN-SPLIT",
-            f"workers = {workers}",
-            f"a contrast batch of {rows} rows cannot be split evenly",
-            f"Nothing was started. Use one of {_divisors(rows)} workers, or another contrast_batch.",
-        )
+    for number in compute.all_ranks:
+        if rows % number:
+            raise ConfigError(
+                "E-TRN-SPLIT",
+                f"workers = {number}",
+                f"a contrast batch of {rows} rows cannot be split evenly",
+                f"Nothing was started. Use one of {_divisors(rows)} workers, or another contrast_batch.",
+            )
     micro_batch = rows // workers
     if micro_batch > compute.max_micro_batch:
         raise ConfigError(

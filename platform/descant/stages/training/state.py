@@ -39,12 +39,13 @@ def find_state(root: Path, wanted: CheckpointManifest) -> tuple[Checkpoint | Non
     """The checkpoint to resume from, the same on every worker, and what was passed over.
 
     Raises IntegrityError when steps were saved and none is whole, ConfigError when the workers or the ZeRO
-    stage changed: DeepSpeed's shards fit the layout that wrote them only.
+    stage changed: DeepSpeed's shards fit the layout that wrote them only. Without shards (ZeRO 0) any number of workers
+    goes on.
     """
     found, skipped = first_answers(lambda: newest_valid(root, wanted.recipe))
     if found is not None:
         had, want = (found.manifest.workers, found.manifest.zero), (wanted.workers, wanted.zero)
-        if had != want:
+        if had != want and (had[1] or want[1]):
             raise ConfigError(
                 "E-TRN-LAYOUT",
                 f"{found.folder.name}, step {found.manifest.step}",
@@ -55,13 +56,14 @@ def find_state(root: Path, wanted: CheckpointManifest) -> tuple[Checkpoint | Non
 
 
 def load_state(engine: Any, checkpoint: Checkpoint) -> None:
-    """Put a verified checkpoint into a fresh engine and this worker's random generators."""
+    """Put a verified checkpoint into a fresh engine; this worker's random generators too, where as many saved it."""
     path, _ = engine.load_checkpoint(str(checkpoint.folder), tag=TAG, load_module_strict=False)
     if path is None:
         raise IntegrityError(
             "E-TRN-RESUME", str(checkpoint.folder), "DeepSpeed found no state in it", "Nothing was changed."
         )
-    restore_random_state(json.loads(_rng_file(checkpoint.folder).read_text()))
+    if checkpoint.manifest.workers == dist.get_world_size():
+        restore_random_state(json.loads(_rng_file(checkpoint.folder).read_text()))
 
 
 def seed_process(seed: int) -> None:

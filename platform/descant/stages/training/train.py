@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ def _fit(training: Training, ray_folder: Path) -> Outcome | DescantError:
         _work,  # type: ignore[arg-type]  # the stub forgets that it may answer
         train_loop_config={"training": training},
         torch_config=NodeTorchConfig(backend="nccl" if compute.device == "cuda" else "gloo"),
-        scaling_config=_scaling(compute),
+        scaling_config=scaling(compute),
         run_config=RunConfig(
             name=f"train-{uuid.uuid4().hex[:8]}",
             storage_path=str(ray_folder),
@@ -80,22 +81,28 @@ def _fit(training: Training, ray_folder: Path) -> Outcome | DescantError:
         raise _gave_up(training, error) from error
 
 
-def _scaling(compute: TrainCompute) -> "ScalingConfig":
+def scaling(compute: TrainCompute) -> "ScalingConfig":
+    """How many workers of which size Ray Train is asked for."""
     from ray.train import ScalingConfig
 
     resources = {"CPU": compute.cpus_per_worker}
     if compute.gpus_per_worker:
         resources["GPU"] = compute.gpus_per_worker
+    fewest = compute.min_workers
     return ScalingConfig(
-        num_workers=compute.workers, use_gpu=bool(compute.gpus_per_worker), resources_per_worker=resources
+        num_workers=compute.workers if fewest is None else (fewest, compute.workers),  # type: ignore[arg-type]  # V1's
+        use_gpu=bool(compute.gpus_per_worker),
+        resources_per_worker=resources,
     )
 
 
 def _work(config: dict[str, Training]) -> Outcome | DescantError:
     """One worker. Our own errors are raised by all workers alike: handed back, they are not tried again."""
     import torch
+    from ray.train import get_context
 
     training = config["training"]
+    training = replace(training, compute=training.compute.fixed(get_context().get_world_size()))
     torch.set_num_threads(max(1, int(training.compute.cpus_per_worker)))
     try:
         return train(training, report=lambda figures: None)

@@ -1,0 +1,29 @@
+"""The command that looks a cluster over: ``descant doctor``."""
+
+from descant.cli.jobs import ClusterName
+from descant.cli.options import StorePath, store_at, terminal
+
+
+def doctor(cluster: ClusterName = "local", store: StorePath = None) -> None:
+    """Look a cluster over before jobs go there: token, versions, nodes, libraries, storage, disk; and what to do.
+
+    Runs a small job that asks every node. Ends with 7 where something has to be done.
+    """
+    from descant.core.errors import DependencyError
+    from descant.run.clusters.doctor import examine, findings_table
+    from descant.run.clusters.reach import reach
+
+    reached = reach(cluster)
+    console = terminal()
+    where = reached.store if store is None and reached.store is not None else store_at(store).root
+    with console.status("asking every node …"):
+        findings = list(examine(reached, where))
+    console.print(findings_table(findings))
+    problems = [finding.subject for finding in findings if finding.remedy]
+    if problems:
+        raise DependencyError(
+            "E-CLU-UNFIT",
+            f"cluster {cluster}",
+            f"has to be mended: {', '.join(problems)}",
+            "Nothing was changed.",
+        )
