@@ -1,15 +1,23 @@
 """A log that is followed: its lines as they are, its progress as a bar, and nothing that steers the terminal."""
 
+import asyncio
 import io
 import itertools
 import json
+import threading
+from pathlib import Path
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from descant.run.clusters.follow import LogView
+from descant.core.errors import DependencyError
+from descant.run.clusters import follow as following
+from descant.run.clusters.api import ClusterApi
+from descant.run.clusters.follow import LogView, follow
+from descant.run.clusters.jobs import list_jobs
 from descant.run.progress import PROGRESS_LINES, Display
 from descant.run.progress_bar import MARK, Position
 
@@ -116,3 +124,76 @@ def test_job_without_a_terminal_writes_lines_only_when_asked(monkeypatch: pytest
             "embed",
             "0.0",
         ]
+
+
+LOG = ["starting\n", "step one\nstep", " two\n", "end\n"]
+
+
+class Head:
+    """A head that loses the connection after each of the first messages, and then gives the whole log."""
+
+    def __init__(self, *, always: bool = False) -> None:
+        self.always, self.connections = always, 0
+        self.url = ""
+
+    async def tail(self, request: web.Request) -> web.WebSocketResponse:
+        self.connections += 1
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        for number, text in enumerate(LOG):
+            await socket.send_str(text)
+            if self.always or number + 1 == self.connections < len(LOG):
+                await asyncio.sleep(0.05)
+                assert request.transport is not None
+                request.transport.abort()
+                return socket
+        await socket.close()
+        return socket
+
+    async def jobs(self, request: web.Request) -> web.Response:
+        job = {"type": "SUBMISSION", "submission_id": "a-job", "status": "SUCCEEDED", "start_time": 1}
+        return web.json_response([job])
+
+
+def serve(head: Head, started: threading.Event) -> None:
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_get("/api/jobs/a-job/logs/tail", head.tail)
+        app.router.add_get("/api/jobs/", head.jobs)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        head.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        started.set()
+        await asyncio.Event().wait()
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def api(tmp_path: Path, request: pytest.FixtureRequest) -> ClusterApi:
+    started = threading.Event()
+    threading.Thread(target=serve, args=(request.param, started), daemon=True).start()
+    assert started.wait(20)
+    token = tmp_path / "token"
+    token.touch(0o600)
+    return ClusterApi(request.param.url, token)
+
+
+@pytest.mark.parametrize("api", [Head()], indirect=True)
+def test_log_whose_connection_breaks_is_shown_once_and_whole(api: ClusterApi) -> None:
+    where = console()
+    (job,) = list_jobs(api)
+    assert follow(api, job, where).state == "succeeded"
+    assert written(where) == "".join(LOG)
+
+
+@pytest.mark.parametrize("api", [Head(always=True)], indirect=True)
+def test_log_that_does_not_go_on_ends_with_the_way_back(
+    api: ClusterApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "RECONNECT_SECONDS", 1.5)
+    (job,) = list_jobs(api)
+    with pytest.raises(DependencyError, match="descant jobs logs -f a-job"):
+        follow(api, job, console())

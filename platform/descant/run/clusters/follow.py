@@ -15,6 +15,9 @@ from descant.run.progress_bar import MARK, Bar, Position
 if TYPE_CHECKING:
     from rich.console import Console
 
+HEARTBEAT_SECONDS = 60.0
+RECONNECT_SECONDS = 60.0
+"""How long a log may fail to go on before the cluster counts as gone."""
 SETTLE_SECONDS = 30.0
 """What Ray may take to note the end of a job whose log has ended."""
 
@@ -83,21 +86,32 @@ class LogView:
 
 
 async def _tail(api: ClusterApi, job_id: str, view: LogView) -> None:
+    """A connection that breaks is made again: a busy head answers late. The log then comes from its beginning."""
     import aiohttp
 
-    remedy = f"The job may go on: descant jobs logs -f {job_id}"
-    try:
-        async with (
-            aiohttp.ClientSession(headers=api.headers()) as session,
-            session.ws_connect(
-                f"{api.url}/api/jobs/{job_id}/logs/tail", heartbeat=3 * api.patience
-            ) as socket,
-        ):
-            async for message in socket:
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    view.feed(message.data)
-            closed = socket.close_code
-    except (aiohttp.ClientError, OSError) as error:
-        raise api.away(f"does not give the log of {job_id} ({type(error).__name__})", remedy) from None
-    if closed == aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
-        raise api.away(f"went away while the log of {job_id} was read", remedy)
+    shown, deadline = 0, time.monotonic() + RECONNECT_SECONDS
+    while True:
+        came = 0
+        try:
+            async with (
+                aiohttp.ClientSession(headers=api.headers()) as session,
+                session.ws_connect(
+                    f"{api.url}/api/jobs/{job_id}/logs/tail", heartbeat=HEARTBEAT_SECONDS
+                ) as socket,
+            ):
+                async for message in socket:
+                    if message.type is not aiohttp.WSMsgType.TEXT:
+                        continue
+                    came += len(message.data)
+                    if came > shown:
+                        view.feed(message.data[shown - came :])
+                        shown, deadline = came, time.monotonic() + RECONNECT_SECONDS
+                if socket.close_code != aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
+                    return
+                problem = "the connection was lost"
+        except (aiohttp.ClientError, OSError) as error:
+            problem = f"{type(error).__name__}: {error}"
+        if time.monotonic() > deadline:
+            remedy = f"The job may go on: descant jobs logs -f {job_id}"
+            raise api.away(f"does not give the log of {job_id} ({problem})", remedy)
+        await asyncio.sleep(1)
