@@ -1,0 +1,94 @@
+"""What the doctor makes of what the nodes say."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from descant.run.clusters.api import ClusterApi
+from descant.run.clusters.doctor import Finding, examine, findings_of, findings_table
+from descant.run.clusters.probe import data_problem, libraries, look, store_problem
+from descant.run.clusters.reach import Cluster
+
+WORD = "doctor-0123"
+
+
+@pytest.fixture
+def answer(tmp_path: Path) -> dict[str, Any]:
+    (tmp_path / WORD).write_text(WORD)
+    return look(str(tmp_path), WORD, 0)
+
+
+def problems(answer: dict[str, Any], *, has_gpus: bool = False) -> dict[str, str]:
+    found = findings_of("a", answer, Path("/store"), has_gpus=has_gpus)
+    return {finding.subject: finding.found for finding in found if finding.remedy}
+
+
+def test_this_machine_is_as_it_is(answer: dict[str, Any]) -> None:
+    assert problems(answer | {"free_bytes": 1 << 40}) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "subject", "said"),
+    [
+        ({"python": "2.7.18"}, "libraries on a", "Python 2.7.18"),
+        ({"libraries": libraries() | {"torch": "1.0.0"}}, "libraries on a", "torch 1.0.0"),
+        ({"libraries": {"ray": libraries()["ray"]}}, "libraries on a", "no torch"),
+        ({"store": "is not the folder"}, "store on a", "is not the folder"),
+        ({"free_bytes": 1 << 30}, "store on a", "1 GiB free"),
+        ({"data": "there is no /data"}, "data on a", "/data"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    answer: dict[str, Any], changes: dict[str, Any], subject: str, said: str
+) -> None:
+    found = problems(answer | {"free_bytes": 1 << 40} | changes)
+    assert list(found) == [subject]
+    assert said in found[subject]
+
+
+def test_torch_for_cpus_beside_gpus_is_wrong(answer: dict[str, Any]) -> None:
+    well = answer | {"free_bytes": 1 << 40}
+    assert list(problems(well | {"torch_cuda": ""}, has_gpus=True)) == ["torch on a"]
+    assert problems(well | {"torch_cuda": "13.0"}, has_gpus=True) == {}
+
+
+def test_build_of_a_version_makes_no_difference(answer: dict[str, Any]) -> None:
+    torch = answer["libraries"]["torch"].split("+")[0]
+    other = answer["libraries"] | {"torch": f"{torch}+cu130"}
+    assert problems(answer | {"free_bytes": 1 << 40, "libraries": other}) == {}
+
+
+def test_folder_that_the_nodes_do_not_share_is_seen(tmp_path: Path) -> None:
+    assert "not the folder" in store_problem(tmp_path, WORD, 1)
+    (tmp_path / WORD).write_text("another word")
+    assert "other contents" in store_problem(tmp_path, WORD, 1)
+    (tmp_path / WORD).write_text(WORD)
+    assert store_problem(tmp_path, WORD, 1) == ""
+    assert [path.name for path in tmp_path.iterdir()] == [WORD]
+
+
+def test_data_that_are_not_there_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DESCANT_DATA", str(tmp_path))
+    assert data_problem() == ""
+    monkeypatch.setenv("DESCANT_DATA", str(tmp_path / "no"))
+    assert str(tmp_path / "no") in data_problem()
+
+
+def test_cluster_that_is_away_is_the_only_finding(tmp_path: Path) -> None:
+    (tmp_path / "token").touch(0o600)
+    cluster = Cluster("x", ClusterApi("http://127.0.0.1:9", tmp_path / "token"), None, None, "python", None)
+    (finding,) = examine(cluster, tmp_path)
+    assert finding.subject == "connection"
+    assert "no answer" in finding.found
+    assert finding.remedy
+
+
+def test_table_says_what_to_do_below_what_is_wrong() -> None:
+    from rich.console import Console
+
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(findings_table([Finding("one", "well"), Finding("two", "[bad]", "Mend it.")]))
+    lines = [line.split() for line in shown.get().splitlines()]
+    assert lines == [["✓", "one", "well"], ["✗", "two", "[bad]"], ["Mend", "it."]]
