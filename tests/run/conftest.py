@@ -80,11 +80,12 @@ def start_server(home: Path, port: int) -> "subprocess.Popen[bytes]":
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    _wait_until_up(f"http://127.0.0.1:{port}", process)
+    wait_until_up(f"http://127.0.0.1:{port}", process)
     return process
 
 
-def _wait_until_up(uri: str, process: "subprocess.Popen[bytes]") -> None:
+def wait_until_up(uri: str, process: "subprocess.Popen[bytes]") -> None:
+    """Return once the MLflow server of ``process`` answers at ``uri``."""
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and process.poll() is None:
         try:

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from jsonschema import Draft7Validator
 from typer.testing import CliRunner
 
 from descant.cli import app
-from descant.core.errors import ConfigError, PolicyError
+from descant.core.errors import ConfigError, PolicyError, ResourceError
 from descant.run.clusters.render.render import render
 from descant.run.clusters.render.spec import find_folder
 from tests.golden.rendered import CLUSTERS, GOLDEN, rendered
@@ -106,6 +107,25 @@ def test_scripts_are_read_by_bash(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "room"), [({"gpus": 3}, 6), ({"cpus": 8}, 4), ({"gpus": 4, "nodes": 1}, 4)]
+)
+def test_profile_that_does_not_fit_the_nodes_is_refused(
+    changes: dict[str, Any], room: int, tmp_path: Path
+) -> None:
+    with pytest.raises(ResourceError, match=f"train: asks for 8 x .* room for {room}"):
+        rendered_with("slurm", tmp_path, **changes)
+
+
+def test_profile_of_a_cluster_that_adds_nodes_has_to_say_so(tmp_path: Path) -> None:
+    folder = tmp_path / "kuberay"
+    shutil.copytree(ROOT / "clusters" / "kuberay", folder)
+    profile = folder / "compute.yaml"
+    profile.write_text(profile.read_text().replace("autoscales: true\n", ""))
+    with pytest.raises(ConfigError, match="autoscales: true"):
+        render(folder, SMOKE)
+
+
+@pytest.mark.parametrize(
     ("cluster", "changes", "message"),
     [
         ("kuberay", {"image": "registry.example.com/descant:latest"}, "image"),
@@ -121,8 +141,6 @@ def test_scripts_are_read_by_bash(name: str) -> None:
         ("slurm", {"kind": ["slurm"]}, "expected one of"),
         ("slurm", {"storage": "relative"}, "storage"),
         ("slurm", {"storage": "/shared/../etc"}, "storage"),
-        ("slurm", {"gpus": 3}, "8 workers with 1 gpus each, the cluster has 6 at most"),
-        ("slurm", {"cpus": 8}, "8 workers with 4 cpus each, the cluster has 16 at most"),
         ("aws", {"least": 3}, "least = 3 is more than most = 2"),
         ("aws", {"security_group": "default"}, "security_group"),
     ],

@@ -1,5 +1,5 @@
 #!/bin/bash
-# run of smoke-99ce7cc4: starts the cluster, runs the recipe, and ends the cluster if all went well.
+# run of smoke-f45ee478: starts the cluster, runs the recipe, and ends the cluster if all went well.
 # After anything else the cluster stays: the same script goes on, and "ray down cluster.yaml" ends it.
 set -euo pipefail
 umask 077

@@ -158,6 +158,11 @@ class SlurmCluster(Compute):
     def access(self) -> None:
         """It ends with its job, so nothing can be submitted to it."""
 
+    @property
+    def scales(self) -> bool:
+        """It has the nodes of its job."""
+        return False
+
 
 class Machine(Compute):
     """A machine of a cloud."""
@@ -201,6 +206,11 @@ class CloudCluster(Compute):
     """After how long an idle worker is given back."""
     access: Access | None = None
     """Where it answers once it is up, for ``descant submit``."""
+
+    @property
+    def scales(self) -> bool:
+        """Whether the autoscaler may add workers."""
+        return self.least < self.most
 
     @model_validator(mode="after")
     def _least_is_at_most_most(self) -> Self:

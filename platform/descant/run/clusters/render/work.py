@@ -13,6 +13,7 @@ from descant.core.spec import Compute
 from descant.run.clusters.render.spec import Rendered, capacity
 from descant.run.compare.comparison import Comparison
 from descant.run.job import load_recipe
+from descant.run.placement import Asked, Room, refuse_without_room
 from descant.run.profile import Profile, load_profile
 
 RECIPE, PROFILE = "recipe.yaml", "compute.yaml"
@@ -56,12 +57,20 @@ def environment(storage: PurePosixPath) -> dict[str, str]:
 def read_work(recipe: Path, profile: Path, cluster: Rendered, storage: PurePosixPath) -> Work:
     """Read and validate both, and hold the profile against what the cluster has at most.
 
-    Raises ConfigError with file and line for either, where both together are larger than 1 MiB, and where a stage asks
-    for more CPUs or GPUs than there are.
+    Raises ConfigError with file and line for either and where both together are larger than 1 MiB, ResourceError where
+    the processes of a stage could never be placed on its nodes.
     """
     os.environ.setdefault("DESCANT_DATA", environment(storage)["DESCANT_DATA"])  # there, not here
     read = load_recipe(recipe)
-    _check_fit(load_profile(profile), profile, cluster)
+    settings = load_profile(profile)
+    if cluster.scales and not settings.autoscales:
+        raise ConfigError(
+            "E-CLU-SCALES",
+            str(profile),
+            "says nothing of a cluster that adds nodes, expected autoscales: true",
+            "Nothing was written: the job would be refused by the nodes it begins with.",
+        )
+    _check_fit(settings, cluster)
     text = profile.read_text("utf-8")
     size = len(read.text.encode()) + len(text.encode())
     if size >= MOST_BYTES:
@@ -82,17 +91,13 @@ def job_name(stem: str, content: str) -> str:
     return f"{start}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
-def _check_fit(profile: Profile, path: Path, cluster: Rendered) -> None:
-    nodes = capacity(cluster)
-    for resource, has in (("cpus", sum(cpus for cpus, _ in nodes)), ("gpus", sum(gpus for _, gpus in nodes))):
-        for name in type(profile).model_fields:
-            section: Compute = getattr(profile, name)
-            workers = getattr(section, "workers", 1)
-            each = getattr(section, resource, getattr(section, f"{resource}_per_worker", 0))
-            if workers * each > has:
-                raise ConfigError(
-                    "E-CLU-FIT",
-                    f"{path} ({name})",
-                    f"{workers} workers with {each:g} {resource} each, the cluster has {has} at most",
-                    "Nothing was written: such a job would wait for ever. Change the profile or the cluster.",
-                )
+def _check_fit(profile: Profile, cluster: Rendered) -> None:
+    """Every section, whether the recipe has such a stage or not: what one never fits is a slip."""
+    rooms = [Room(cpus, gpus) for cpus, gpus in capacity(cluster)]
+    sections = ((name, getattr(profile, name)) for name in type(profile).model_fields)
+    asked = [
+        Asked(name, name, section.request)
+        for name, section in sections
+        if isinstance(section, Compute) and section.request is not None
+    ]
+    refuse_without_room(asked, rooms, profile.overridden({"autoscales": False}))  # these are all it may add
