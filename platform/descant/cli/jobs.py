@@ -23,9 +23,20 @@ jobs_app = typer.Typer(
     help="Jobs on a cluster: list them, follow their logs, stop them.", no_args_is_help=True
 )
 
+
+def _names(incomplete: str) -> list[str]:
+    from descant.run.clusters.names import cluster_names
+
+    return [name for name in cluster_names() if name.startswith(incomplete)]
+
+
 ClusterName = Annotated[
     str,
-    typer.Option("--cluster", help="local (descant cluster up local), or a folder with a cluster.yaml"),
+    typer.Option(
+        "--cluster",
+        help="local (descant cluster up local), or a folder with a cluster.yaml",
+        autocompletion=_names,
+    ),
 ]
 JobId = Annotated[str, typer.Argument(help="A job, by the start of its id")]
 

@@ -22,6 +22,7 @@ from descant.core.errors import DependencyError
 from descant.core.spec import SECRET_KEY
 from descant.run.clusters.api import ClusterApi
 from descant.run.clusters.folder import cluster_folder
+from descant.run.clusters.names import LOCAL
 from descant.run.private_ray import (
     ENVIRONMENT,
     INNER,
@@ -31,7 +32,6 @@ from descant.run.private_ray import (
 )
 from descant.run.profile import RayCompute
 
-NAME = "local"
 MARK = "DESCANT_CLUSTER"
 """The variable that marks its processes; its value is the folder in which descant remembers the cluster."""
 RECORD, TOKEN, LOG = "cluster.json", "token", "start.log"
@@ -66,7 +66,7 @@ class LocalCluster:
 
 def find() -> LocalCluster | None:
     """The cluster of this machine, if it is up and answers; PolicyError where others can read its token."""
-    found = _recorded(cluster_folder(NAME))
+    found = _recorded(cluster_folder(LOCAL))
     return found if found is not None and _answers(found.api) else None
 
 
@@ -77,7 +77,7 @@ def up(compute: RayCompute) -> tuple[LocalCluster, bool]:
     that says why, PolicyError as ``find`` and where the environment would let data files run code.
     """
     refuse_unsafe_environment()
-    state = cluster_folder(NAME)
+    state = cluster_folder(LOCAL)
     with lease(state):
         found = find()
         if found is not None:
@@ -95,7 +95,7 @@ def down() -> int:
 
     Raises BusyError as ``up``.
     """
-    state = cluster_folder(NAME)
+    state = cluster_folder(LOCAL)
     with lease(state):
         return _remove(state)
 
@@ -143,7 +143,7 @@ def _started(state: Path, compute: RayCompute) -> LocalCluster:
 
 def _not_started(problem: str, log: Path) -> DependencyError:
     state = f"What had begun was ended. Ray says why in {log}."
-    return DependencyError("E-CLU-START", f"cluster {NAME}", problem, state)
+    return DependencyError("E-CLU-START", f"cluster {LOCAL}", problem, state)
 
 
 def _recorded(state: Path) -> LocalCluster | None:

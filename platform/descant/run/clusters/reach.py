@@ -10,11 +10,11 @@ from pathlib import Path
 
 from descant.core.errors import ConfigError, DependencyError
 from descant.run.clusters.api import ClusterApi
+from descant.run.clusters.names import LOCAL
 from descant.run.clusters.render.spec import find_folder, load_cluster
 from descant.run.job import Recipe, load_recipe
 from descant.run.profile import Profile, load_profile
 
-LOCAL = "local"
 PROFILE = "compute.yaml"
 
 

@@ -10,6 +10,7 @@ from descant.core.errors import ConfigError
 from descant.core.spec import Compute, build_spec
 from descant.core.yaml_file import read_yaml
 from descant.run.clusters.access import Access
+from descant.run.clusters.names import cluster_names
 from descant.run.clusters.render.fields import Cidr, Folder, Image, Label, NfsPath, Word
 
 
@@ -253,11 +254,11 @@ def find_folder(name: str) -> Path:
     for folder in (Path("clusters", name), Path(name)):
         if (folder / "cluster.yaml").is_file():
             return folder
-    known = ", ".join(sorted(path.parent.name for path in Path("clusters").glob("*/cluster.yaml"))) or "none"
+    known = ", ".join(cluster_names())
     raise ConfigError(
         "E-CLU-FOLDER",
         name,
-        f"neither ./clusters/{name} nor {name} is a folder with a cluster.yaml; in ./clusters there are: {known}",
+        f"neither ./clusters/{name} nor {name} is a folder with a cluster.yaml; there are: {known}",
         "Nothing was sent or written.",
     )
 
