@@ -70,7 +70,7 @@ methods: $(VENV)/.installed-test
 	$(BIN)/python -m tests.golden.methods_page
 
 bench: $(VENV)/.installed-test
-	DESCANT_BENCH_OUT=docs/results $(BIN)/python -m pytest -q -s -m bench tests/benchmarks
+	DESCANT_BENCH_OUT=docs/results $(BIN)/python -m pytest -q -s -m bench tests/benchmarks tests/models/test_scifact_parity.py
 
 image-lock: $(VENV)/bin/python
 	$(PIP) install uv==0.13.9
