@@ -52,10 +52,10 @@ smoke: $(VENV)/.installed
 	$(BIN)/descant run jobs/recipes/finetune_retriever/smoke.yaml --compute clusters/local
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --durations=20
 
 test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q --durations=20 -m slow
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check platform jobs tests
