@@ -18,10 +18,6 @@ from descant.core.errors import DependencyError, PolicyError
 REFUSED = (401, 403)
 
 
-class BadRequest(Exception):
-    """The cluster says that what it was asked makes no sense to it, and why."""
-
-
 @dataclass(frozen=True)
 class ClusterApi:
     """The interface at ``url``, for whoever has the token in the file ``token``."""
@@ -44,7 +40,7 @@ class ClusterApi:
         return self._ask("GET", path, may_be_missing=True) is not None
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The answer in JSON to ``body``, sent as JSON. Raises what ``get`` raises, and BadRequest."""
+        """The answer in JSON to ``body``, sent as JSON. Raises what ``get`` raises."""
         data = json.dumps(body).encode()
         return self._json(path, self._ask("POST", path, data, {"Content-Type": "application/json"}))
 
@@ -80,8 +76,6 @@ class ClusterApi:
                 raise _refused(self) from None
             if error.code == 404 and may_be_missing:
                 return None
-            if error.code == 400:
-                raise BadRequest(_last_line(error)) from None
             raise self.away(f"answers {error.code} to {path} ({_last_line(error)})") from None
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             raise self.away(f"no answer ({getattr(error, 'reason', error)})") from None

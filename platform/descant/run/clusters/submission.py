@@ -15,7 +15,6 @@ from descant.artifacts.store import Store
 from descant.core.errors import DependencyError, PolicyError
 from descant.core.fingerprint import fingerprint
 from descant.core.spec import SECRET_KEY
-from descant.run.clusters.api import BadRequest
 from descant.run.clusters.jobs import SubmittedJob, list_jobs
 from descant.run.clusters.package import Package, beside_digests, code_package, recipe_package
 from descant.run.clusters.reach import Cluster
@@ -110,13 +109,15 @@ def entrypoint(python: str, recipe: Recipe, place: str, store: Path, options: Se
 
 
 def _start(cluster: Cluster, name: str, body: dict[str, Any]) -> bool:
-    """Whether it was started by this; another client may have been quicker with the same id."""
+    """Whether it was started by this; another client may have been quicker with the same id, which Ray answers with an
+    error of its own.
+    """
     try:
         cluster.api.post("api/jobs/", body)
-    except BadRequest as error:
+    except DependencyError:
         if any(job.id == name for job in list_jobs(cluster.api)):
             return False
-        raise cluster.api.away(f"refuses the job ({error})") from None
+        raise
     return True
 
 
