@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from descant.core.errors import DependencyError
-from descant.run.clusters import follow as following
 from descant.run.clusters.api import ClusterApi
 from descant.run.clusters.follow import LogView, follow
 from descant.run.clusters.jobs import list_jobs
@@ -190,10 +189,7 @@ def test_log_whose_connection_breaks_is_shown_once_and_whole(api: ClusterApi) ->
 
 
 @pytest.mark.parametrize("api", [Head(always=True)], indirect=True)
-def test_log_that_does_not_go_on_ends_with_the_way_back(
-    api: ClusterApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(following, "RECONNECT_SECONDS", 1.5)
+def test_log_that_does_not_go_on_ends_with_the_way_back(api: ClusterApi) -> None:
     (job,) = list_jobs(api)
     with pytest.raises(DependencyError, match="descant jobs logs -f a-job"):
-        follow(api, job, console())
+        follow(api, job, console(), patience=1.5)

@@ -1,7 +1,7 @@
 """The command that looks a cluster over: ``descant doctor``."""
 
-from descant.cli.jobs import ClusterName
-from descant.cli.options import StorePath, store_at, terminal
+from descant.cli.jobs import ClusterName, store_on
+from descant.cli.options import StorePath, terminal
 
 
 def doctor(cluster: ClusterName = "local", store: StorePath = None) -> None:
@@ -15,9 +15,8 @@ def doctor(cluster: ClusterName = "local", store: StorePath = None) -> None:
 
     reached = reach(cluster)
     console = terminal()
-    where = reached.store if store is None and reached.store is not None else store_at(store).root
     with console.status("asking every node …"):
-        findings = list(examine(reached, where))
+        findings = list(examine(reached, store_on(reached, store)))
     console.print(findings_table(findings))
     problems = [finding.subject for finding in findings if finding.remedy]
     if problems:

@@ -1,5 +1,6 @@
 """The commands about jobs on clusters: ``descant submit`` and ``descant jobs``."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -62,7 +63,7 @@ def submit(
     reached = reach(cluster)
     loaded = reached.recipe(recipe, set_ or ())
     options = [name for name, given in (("--accept-drift", accept_drift), ("--force", force)) if given]
-    where = reached.store if store is None and reached.store is not None else store_at(store).root
+    where = store_on(reached, store)
     console = terminal()
     with console.status("submitting …"):
         submitted = submit_to(reached, loaded, where, reached.compute(compute), options)
@@ -132,6 +133,11 @@ def stop(job: JobId, cluster: ClusterName = "local") -> None:
     stopped = stop_job(api, found)
     was = "had ended already: " if found.has_ended else ""
     terminal().print(f"job [bold]{stopped.id}[/bold] {was}{stopped.state}", highlight=False)
+
+
+def store_on(cluster: "Cluster", path: Path | None) -> Path:
+    """Where results of the cluster's jobs live: what was given, else what its description says, else ours."""
+    return cluster.store if path is None and cluster.store is not None else store_at(path).root
 
 
 def _follow(cluster: "Cluster", job: "SubmittedJob") -> None:

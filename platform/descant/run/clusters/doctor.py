@@ -6,14 +6,13 @@ import json
 import platform
 import secrets
 import shlex
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from descant.core.errors import DescantError
-from descant.run.clusters.jobs import find_job
+from descant.run.clusters.jobs import log_of, wait_for_end
 from descant.run.clusters.package import Package, code_package
 from descant.run.clusters.probe import MARK, libraries
 from descant.run.clusters.reach import Cluster
@@ -131,12 +130,7 @@ def _probed(cluster: Cluster, store: Path, package: Package) -> dict[str, dict[s
             "metadata": {"recipe": "descant doctor"},
         },
     )
-    deadline = time.monotonic() + PROBE_SECONDS
-    while not (job := find_job(cluster.api, word)).has_ended:
-        if time.monotonic() > deadline:
-            raise cluster.api.away(f"has not run {word} within {PROBE_SECONDS:g} seconds")
-        time.sleep(0.2)
-    lines = cluster.api.get(f"api/jobs/{word}/logs")["logs"].splitlines()
+    job, lines = wait_for_end(cluster.api, word, PROBE_SECONDS), log_of(cluster.api, word)
     found = next((line.removeprefix(MARK) for line in lines if line.startswith(MARK)), None)
     if job.state != "succeeded" or found is None:
         said = next((line for line in reversed(lines) if line.strip()), job.message)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from descant.core.printable import printable
 from descant.run.clusters.api import ClusterApi
-from descant.run.clusters.jobs import SubmittedJob, find_job
+from descant.run.clusters.jobs import SubmittedJob, log_of, wait_for_end
 from descant.run.progress_bar import MARK, Bar, Position
 
 if TYPE_CHECKING:
@@ -22,25 +22,22 @@ SETTLE_SECONDS = 30.0
 """What Ray may take to note the end of a job whose log has ended."""
 
 
-def follow(api: ClusterApi, job: SubmittedJob, console: Console) -> SubmittedJob:
+def follow(
+    api: ClusterApi, job: SubmittedJob, console: Console, patience: float = RECONNECT_SECONDS
+) -> SubmittedJob:
     """Show the log of ``job`` from its beginning until it ends; the job as it ended.
 
-    Raises DependencyError where the cluster goes away before that; the job is not touched.
+    Raises DependencyError where the cluster is away for ``patience`` seconds before that; the job is not touched.
     """
     with LogView(console) as view:
-        asyncio.run(_tail(api, job.id, view))
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while not (found := find_job(api, job.id)).has_ended:
-        if time.monotonic() > deadline:
-            raise api.away(f"ended the log of {job.id}, which is {found.state}")
-        time.sleep(0.2)
-    return found
+        asyncio.run(_tail(api, job.id, view, patience))
+    return wait_for_end(api, job.id, SETTLE_SECONDS)
 
 
 def print_log(api: ClusterApi, job: SubmittedJob, console: Console) -> None:
     """Show what the log of ``job`` holds now. Raises what ``ClusterApi.get`` raises."""
     with LogView(console) as view:
-        for line in api.get(f"api/jobs/{job.id}/logs")["logs"].splitlines():
+        for line in log_of(api, job.id):
             if not line.startswith(MARK):
                 view.feed(line + "\n")
 
@@ -85,11 +82,11 @@ class LogView:
         self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
-async def _tail(api: ClusterApi, job_id: str, view: LogView) -> None:
+async def _tail(api: ClusterApi, job_id: str, view: LogView, patience: float) -> None:
     """A connection that breaks is made again: a busy head answers late. The log then comes from its beginning."""
     import aiohttp
 
-    shown, deadline = 0, time.monotonic() + RECONNECT_SECONDS
+    shown, deadline = 0, time.monotonic() + patience
     while True:
         came = 0
         try:
@@ -105,7 +102,7 @@ async def _tail(api: ClusterApi, job_id: str, view: LogView) -> None:
                     came += len(message.data)
                     if came > shown:
                         view.feed(message.data[shown - came :])
-                        shown, deadline = came, time.monotonic() + RECONNECT_SECONDS
+                        shown, deadline = came, time.monotonic() + patience
                 if socket.close_code != aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
                     return
                 problem = "the connection was lost"

@@ -19,6 +19,7 @@ STYLES = {"succeeded": "green", "failed": "red", "stopped": "yellow", "running":
 ENDED = frozenset({"succeeded", "failed", "stopped"})
 STOP_SECONDS = 60.0
 """What a job may take to end after it was asked to; Ray kills it before that."""
+POLL_SECONDS = 0.2
 _ATTEMPT = re.compile(r"^(.*-[0-9a-f]{12})-([1-9][0-9]*)$")
 
 
@@ -101,13 +102,23 @@ def stop_job(api: ClusterApi, job: SubmittedJob) -> SubmittedJob:
     if job.has_ended:
         return job
     api.post(f"api/jobs/{job.id}/stop", {})
-    deadline = time.monotonic() + STOP_SECONDS
-    while not job.has_ended:
+    return wait_for_end(api, job.id, STOP_SECONDS)
+
+
+def wait_for_end(api: ClusterApi, job_id: str, seconds: float) -> SubmittedJob:
+    """The job as it ended; DependencyError where it has not within so many ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not (job := find_job(api, job_id)).has_ended:
         if time.monotonic() > deadline:
-            raise api.away(f"has not stopped {job.id} within {STOP_SECONDS:g} seconds")
-        time.sleep(0.2)
-        job = find_job(api, job.id)
+            raise api.away(f"has {job_id} {job.state} after {seconds:g} seconds", "See: descant jobs list")
+        time.sleep(POLL_SECONDS)
     return job
+
+
+def log_of(api: ClusterApi, job_id: str) -> list[str]:
+    """The lines that a job has written until now. Raises what ``ClusterApi.get`` raises."""
+    lines: list[str] = api.get(f"api/jobs/{job_id}/logs")["logs"].splitlines()
+    return lines
 
 
 def jobs_table(jobs: Sequence[SubmittedJob]) -> Table:
