@@ -74,7 +74,7 @@ bench: $(VENV)/.installed-test
 
 image-lock: $(VENV)/bin/python
 	$(PIP) install uv==0.13.9
-	$(BIN)/uv pip compile --quiet pyproject.toml clusters/image/requirements.in --extra gpu -c constraints.txt \
+	$(BIN)/uv pip compile --quiet pyproject.toml clusters/image/requirements.in --extra gpu --extra s3 -c constraints.txt \
 	  --python-version 3.12 --python-platform x86_64-manylinux_2_28 --generate-hashes --no-annotate \
 	  --no-emit-index-url --custom-compile-command "make image-lock" -o clusters/image/requirements.lock
 

@@ -13,7 +13,8 @@ import pytest
 
 from descant.artifacts.commit import publish, published
 from descant.artifacts.manifest import read_manifest
-from descant.artifacts.store import Artifact, Store, repair, verify
+from descant.artifacts.store import Artifact, Store
+from descant.artifacts.verify import repair, verify
 from descant.core.errors import BusyError, IntegrityError, PolicyError, ResourceError
 from descant.core.records import Rejected
 from descant.testing.history import check_history

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from descant.artifacts.store import Store, verify
+from descant.artifacts.store import Store
 from descant.artifacts.tables import read_table
+from descant.artifacts.verify import verify
 from descant.run.registry import list_versions, load
 from descant.stages.fetch import passages_of
 from descant.stages.vectors import read_vectors

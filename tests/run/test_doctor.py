@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from s3fs import S3FileSystem
 
+from descant.artifacts.bucket import Bucket
 from descant.run.clusters.api import ClusterApi
 from descant.run.clusters.doctor import Finding, examine, findings_of, findings_table
 from descant.run.clusters.probe import data_problem, libraries, look, store_problem
 from descant.run.clusters.reach import Cluster
+from tests.object_store import BUCKET, VARIABLES, proxy, s3_server
 
 WORD = "doctor-0123"
 
@@ -20,7 +23,7 @@ def answer(tmp_path: Path) -> dict[str, Any]:
 
 
 def problems(answer: dict[str, Any], *, has_gpus: bool = False) -> dict[str, str]:
-    found = findings_of("a", answer, Path("/store"), has_gpus=has_gpus)
+    found = findings_of("a", answer, "/store", has_gpus=has_gpus)
     return {finding.subject: finding.found for finding in found if finding.remedy}
 
 
@@ -60,12 +63,27 @@ def test_build_of_a_version_makes_no_difference(answer: dict[str, Any]) -> None:
 
 
 def test_folder_that_the_nodes_do_not_share_is_seen(tmp_path: Path) -> None:
-    assert "not the folder" in store_problem(tmp_path, WORD, 1)
+    assert "not the folder" in store_problem(str(tmp_path), WORD, 1)
     (tmp_path / WORD).write_text("another word")
-    assert "other contents" in store_problem(tmp_path, WORD, 1)
+    assert "other contents" in store_problem(str(tmp_path), WORD, 1)
     (tmp_path / WORD).write_text(WORD)
-    assert store_problem(tmp_path, WORD, 1) == ""
+    assert store_problem(str(tmp_path), WORD, 1) == ""
     assert [path.name for path in tmp_path.iterdir()] == [WORD]
+
+
+def test_bucket_that_the_nodes_cannot_use_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3_server() as server:
+        for name, value in {**VARIABLES, "AWS_ENDPOINT_URL": server}.items():
+            monkeypatch.setenv(name, value)
+        bucket = Bucket(f"s3://{BUCKET}/team")
+        assert "other contents" in store_problem(bucket.url, WORD, 1)
+        bucket.write(WORD, WORD.encode())
+        assert store_problem(bucket.url, WORD, 1) == ""
+        assert sorted(bucket.sizes("")) == ["conditional-writes", WORD]
+        with proxy(server, lambda method, number: "refuse") as address:
+            S3FileSystem.clear_instance_cache()
+            monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+            assert "Forbidden" in store_problem(bucket.url, WORD, 1)
 
 
 def test_data_that_are_not_there_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from descant.artifacts.store import Store, verify
+from descant.artifacts.store import Store
+from descant.artifacts.verify import verify
 from descant.run.clusters.jobs import SubmittedJob, find_job, list_jobs
 from descant.run.clusters.local import LocalCluster, down, up
 from descant.run.profile import RayCompute

@@ -6,6 +6,8 @@
     entries/<name>.json           create-exclusive: the first attempt wins, an equal second one is a no-op
     manifest.json                 once every part has its entry
 
+In a store on a URL the bucket gets the file, then the entry by a conditional write: it decides who was first.
+
 Readers look only at what the manifest lists. What a dead attempt left in ``tmp`` or unlisted is swept when the
 manifest is written.
 """
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from descant.artifacts.manifest import Part, RejectedRow
+from descant.artifacts.mirror import mirror_of, pull, push
 from descant.artifacts.paths import inside
 from descant.core.errors import IntegrityError, ResourceError
 from descant.core.fingerprint import file_digest, folder_digest
@@ -63,6 +66,7 @@ def publish(
             if check is not None:
                 check(draft)
             _move(draft, inside(folder, part.path), part.files)
+            push(inside(folder, part.path))
             return _enter(folder, workplace, part)
         finally:
             shutil.rmtree(workplace, ignore_errors=True)
@@ -70,11 +74,15 @@ def publish(
 
 def published(folder: Path, name: str) -> Part | None:
     """The entry of a part, or None when it is not published."""
-    try:
-        text = inside(folder, ENTRIES, f"{name}.json").read_text("utf-8")
-    except FileNotFoundError:
+    path = inside(folder, ENTRIES, f"{name}.json")
+    if not path.exists() and not pull(path):
         return None
-    return Part.model_validate_json(text)
+    return Part.model_validate_json(path.read_text("utf-8"))
+
+
+def published_here(folder: Path) -> set[str]:
+    """Names of the parts whose entries are on this machine's disk."""
+    return {path.stem for path in inside(folder, ENTRIES).glob("*.json")}
 
 
 def write_durably(path: Path, text: str) -> None:
@@ -160,10 +168,13 @@ def _move(draft: Path, target: Path, digests: Mapping[str, str]) -> None:
 def _enter(folder: Path, workplace: Path, part: Part) -> Part:
     entries = inside(folder, ENTRIES)
     entries.mkdir(exist_ok=True)
-    temporary = workplace / "entry.json"
+    temporary, entry = workplace / "entry.json", inside(entries, f"{part.name}.json")
     write_durably(temporary, json.dumps(part.model_dump(mode="json"), indent=1, sort_keys=True))
+    mirror = mirror_of(folder)
+    if mirror is not None and not mirror.bucket.create(mirror.key(entry), temporary.read_bytes()):
+        pull(entry)
     try:
-        os.link(temporary, inside(entries, f"{part.name}.json"))
+        os.link(temporary, entry)
     except FileExistsError:
         first = published(folder, part.name)
         if first is None or first.sha256 != part.sha256:

@@ -1,5 +1,6 @@
 """The one function that turns names into paths."""
 
+import os
 import re
 from pathlib import Path
 
@@ -29,3 +30,8 @@ def inside(root: Path, *names: str) -> Path:
             "E-PATH-ROOT", str(path), f"leads out of {root}", "Nothing was opened. Remove the link."
         )
     return path
+
+
+def home() -> Path:
+    """``DESCANT_HOME``, in the user's home unless the variable says otherwise: clusters, and stores on URLs."""
+    return Path(os.environ.get("DESCANT_HOME") or Path.home() / ".descant").absolute()

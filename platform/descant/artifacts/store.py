@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,20 +13,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from descant.artifacts.commit import ENTRIES, files_of, published, storage_errors, write_durably
+from descant.artifacts.bucket import is_url
+from descant.artifacts.bucket_lease import bucket_lease
+from descant.artifacts.bucket_results import check_sizes, pull_each, sweep_bucket
+from descant.artifacts.commit import ENTRIES, published, published_here, storage_errors, write_durably
 from descant.artifacts.lease import LEASE, lease
 from descant.artifacts.manifest import MANIFEST, SCHEMA_VERSION, Manifest, Part, read_manifest
+from descant.artifacts.mirror import fetch, mirror_of, mirror_root, pull, pull_new, push
 from descant.artifacts.paths import inside
 from descant.artifacts.provenance import provenance
+from descant.artifacts.verify import check_files
 from descant.core.errors import BusyError, ConfigError, IntegrityError
-from descant.core.fingerprint import canonical, file_digest
+from descant.core.fingerprint import canonical
 
 log = logging.getLogger(__name__)
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-"""``s3://`` and the like; a path object has already made one slash of the two."""
-
-_verified: dict[tuple[str, int, int], str] = {}
 
 
 @dataclass(frozen=True)
@@ -63,13 +62,17 @@ class Artifact:
         )
 
     def path(self, name: str) -> Path:
-        """The file or folder of a part, after its bytes were checked against the manifest.
+        """The file or folder of a part on this machine's disk, after its bytes were checked against the manifest.
 
         Each file is hashed once per process. Raises IntegrityError with both digests when they differ.
         """
         part = self.part(name)
-        path = inside(self.folder, part.path)
-        check_files(path, part.files, f"{self.address}/{part.name}")
+        path = fetch(inside(self.folder, part.path))
+        try:
+            check_files(path, part.files, f"{self.address}/{part.name}")
+        except IntegrityError:
+            pull(path)  # a bucket may have it whole
+            check_files(path, part.files, f"{self.address}/{part.name}")
         return path
 
 
@@ -88,7 +91,9 @@ class Draft:
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Those of ``names`` that are not published yet."""
-        return [name for name in names if published(self.folder, name) is None]
+        pull_new(self.folder / ENTRIES)
+        there = published_here(self.folder)
+        return [name for name in names if name not in there]
 
     def published(self, name: str) -> Part:
         """The entry of a published part; raises IntegrityError when there is none."""
@@ -98,10 +103,14 @@ class Draft:
             raise IntegrityError("E-ART-PART", where, f"'{name}' is missing", "Run the same command.")
         return part
 
+    def path(self, name: str) -> Path:
+        """The file or folder of a published part on this machine's disk. Raises what ``published`` raises."""
+        return fetch(inside(self.folder, self.published(name).path))
+
     def finish(self, names: Iterable[str], facts: Mapping[str, Any]) -> Artifact:
         """Write the manifest over the parts ``names`` and sweep what no entry lists.
 
-        Raises IntegrityError when a part has no entry or its files do not match.
+        Raises IntegrityError when a part has no entry or its files do not match; of what lies in a bucket, the sizes.
         """
         parts = [self.published(name) for name in sorted(names)]
         manifest = Manifest(
@@ -119,26 +128,25 @@ class Draft:
             finished=_now(),
         )
         artifact = Artifact(self.folder, manifest)
-        for part in parts:
-            artifact.path(part.name)
+        if not check_sizes(artifact):
+            for part in parts:
+                artifact.path(part.name)
         with storage_errors(self.folder):
             _sweep(self.folder, manifest)
             write_durably(self.folder / MANIFEST, manifest.model_dump_json(indent=1))
+            push(self.folder / MANIFEST)
         return artifact
 
 
 class Store:
-    """All results under one folder."""
+    """All results under one folder, or under one URL of an object store with a folder on every machine."""
 
-    def __init__(self, root: Path | str) -> None:
-        if _URL.match(str(root)):
-            raise ConfigError(
-                "E-STORE-URL",
-                str(root),
-                "expected a folder that all machines see (local disk or NFS)",
-                "Nothing was written. Set DESCANT_STORE to a path.",
-            )
-        self.root = Path(root).resolve()
+    def __init__(self, place: Path | str) -> None:
+        """``place`` is a folder or a URL. Raises ConfigError for a URL that can be no store."""
+        self.root = mirror_root(str(place)) if is_url(str(place)) else Path(place).resolve()
+        mirror = mirror_of(self.root)
+        self.place = str(self.root) if mirror is None else mirror.bucket.url
+        """The folder or the URL, as it is given to another command."""
 
     def folder(self, stage: str, fingerprint: str) -> Path:
         """Where the result with this address lies, finished or not."""
@@ -147,6 +155,7 @@ class Store:
     def find(self, stage: str, fingerprint: str) -> Artifact | None:
         """The finished result at this address, or None."""
         folder = self.folder(stage, fingerprint)
+        pull(folder / MANIFEST)
         manifest = read_manifest(folder)
         return None if manifest is None else Artifact(folder, manifest)
 
@@ -156,7 +165,8 @@ class Store:
     ) -> Iterator[Draft]:
         """Hold the address for writing; raises BusyError while another living process holds it."""
         folder = self.folder(stage, fingerprint)
-        with storage_errors(self.root), lease(folder):
+        with storage_errors(self.root), lease(folder), bucket_lease(folder):
+            pull_new(folder / ENTRIES, prune=True)
             yield Draft(folder, stage, version, fingerprint, label, spec, inputs)
 
     def tidy(self, artifact: Artifact) -> None:
@@ -168,6 +178,7 @@ class Store:
 
     def all(self) -> Iterator[Artifact]:
         """Every finished result, by stage and fingerprint."""
+        pull_each(self.root, MANIFEST)
         for path in sorted(self.root.glob(f"*/*/{MANIFEST}")):
             manifest = read_manifest(path.parent)
             if manifest is not None:
@@ -184,61 +195,6 @@ class Store:
         return found[0]
 
 
-def verify(artifact: Artifact) -> list[str]:
-    """Re-hash every part from disk; one sentence for each that does not match its manifest."""
-    problems = []
-    for part in artifact.manifest.parts:
-        path = inside(artifact.folder, part.path)
-        for relative, expected in part.files.items():
-            target = inside(path, relative) if relative else path
-            if not target.is_file():
-                problems.append(f"{part.name}: {target.name} is missing")
-            elif (found := file_digest(target)) != expected:
-                problems.append(
-                    f"{part.name}: {target.name} has sha256 {found[:12]}, the manifest says {expected[:12]}"
-                )
-        if path.exists() and (extra := set(files_of(path)) - set(part.files)):
-            problems.append(f"{part.name}: {', '.join(sorted(extra))} is not in the manifest")
-    return problems
-
-
-def repair(artifact: Artifact) -> list[str]:
-    """Withdraw the manifest and the damaged parts, so that running the same command rebuilds only those."""
-    damaged = [
-        part.name
-        for part in artifact.manifest.parts
-        if verify(Artifact(artifact.folder, artifact.manifest.model_copy(update={"parts": (part,)})))
-    ]
-    if damaged:
-        (artifact.folder / MANIFEST).unlink()
-        for name in damaged:
-            inside(artifact.folder, ENTRIES, f"{name}.json").unlink(missing_ok=True)
-    return damaged
-
-
-def check_files(path: Path, files: Mapping[str, str], what: str) -> None:
-    """Raise IntegrityError unless every file under ``path`` has its sha256; each is hashed once per process."""
-    for relative, expected in files.items():
-        target = inside(path, relative) if relative else path
-        try:
-            status = target.stat()
-        except FileNotFoundError:
-            found = "nothing"
-        else:
-            key = (str(target), status.st_size, status.st_mtime_ns)
-            if key not in _verified:
-                _verified[key] = file_digest(target)
-            found = _verified[key]
-        if found != expected:
-            raise IntegrityError(
-                "E-ART-DIGEST",
-                f"{what} ({target.name})",
-                f"the manifest promises sha256 {expected[:12]}, the disk holds {found[:12]}",
-                "Nothing was computed from it. 'descant verify --repair' withdraws the damaged parts; "
-                "the same command then rebuilds only those.",
-            )
-
-
 def _listed(manifest: Manifest) -> set[str]:
     return {part.path for part in manifest.parts} | {MANIFEST, ENTRIES}
 
@@ -253,11 +209,12 @@ def _sweep(folder: Path, manifest: Manifest) -> None:
     for entry in (folder / ENTRIES).glob("*.json"):
         if entry.name not in known:
             entry.unlink()
+    sweep_bucket(folder, {*_listed(manifest), *(f"{ENTRIES}/{name}" for name in known)})
 
 
-def store_root() -> Path:
-    """``DESCANT_STORE``, by default ``./.descant``."""
-    return Path(os.environ.get("DESCANT_STORE") or ".descant")
+def store_root() -> str:
+    """``DESCANT_STORE``, a folder or a URL, by default ``./.descant``."""
+    return os.environ.get("DESCANT_STORE") or ".descant"
 
 
 def _now() -> str:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from descant.artifacts.commit import publish
 from descant.artifacts.manifest import Part
+from descant.artifacts.mirror import fetch
 from descant.core.errors import IntegrityError
 from descant.core.records import Judgement, Passage, Query, Rejected, Triple
 
@@ -63,9 +64,9 @@ def publish_table(
 
 
 def read_table(path: Path) -> pa.Table:
-    """Read a whole part; raises IntegrityError when it is not Parquet."""
+    """Read a whole part, on whatever machine; raises IntegrityError when it is not Parquet."""
     try:
-        return pq.read_table(path, memory_map=True)
+        return pq.read_table(fetch(path), memory_map=True)
     except pa.ArrowInvalid as error:
         problem = f"not readable as Parquet ({error})"
         raise IntegrityError(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from descant import __version__
-from descant.artifacts.store import repair, verify
+from descant.artifacts.verify import repair, verify
 from descant.cli.cluster import cluster_app
 from descant.cli.doctor import doctor
 from descant.cli.jobs import jobs_app, submit
@@ -16,7 +16,7 @@ from descant.cli.options import (
     Force,
     RecipePath,
     Settings,
-    StorePath,
+    StorePlace,
     store_at,
     terminal,
 )
@@ -44,7 +44,7 @@ def run(
     recipe: RecipePath,
     set_: Settings = None,
     compute: ComputePath = None,
-    store: StorePath = None,
+    store: StorePlace = None,
     accept_drift: AcceptDrift = False,
     force: Force = False,
 ) -> None:
@@ -69,7 +69,7 @@ def compare(
     ],
     set_: Settings = None,
     compute: ComputePath = None,
-    store: StorePath = None,
+    store: StorePlace = None,
 ) -> None:
     """Tune several methods with equal budgets, score the best settings with seeds, and say what differs.
 
@@ -89,7 +89,7 @@ def show(
     fingerprint: Annotated[
         str | None, typer.Argument(help="A result, by the start of its fingerprint")
     ] = None,
-    store: StorePath = None,
+    store: StorePlace = None,
 ) -> None:
     """List all results, or show one with everything it was made from."""
     from descant.run.show import result_page, results_table
@@ -101,7 +101,7 @@ def show(
 @app.command(name="verify")
 def verify_(
     fingerprint: Annotated[str | None, typer.Argument(help="A result; all of them if left out")] = None,
-    store: StorePath = None,
+    store: StorePlace = None,
     repair_: Annotated[
         bool,
         typer.Option("--repair", help="Withdraw damaged parts so that running again rebuilds only those"),
@@ -127,7 +127,7 @@ def verify_(
     if problems and not repair_:
         raise IntegrityError(
             "E-ART-DIGEST",
-            str(where.root),
+            where.place,
             "\n  ".join([f"{len(problems)} problems", *problems]),
             "Nothing was changed. Add --repair, then run the recipe again.",
         )
@@ -163,7 +163,7 @@ def export(
     form: Annotated[
         str, typer.Option("--form", help="peft, merged or sentence-transformers; a language model: merged")
     ] = "sentence-transformers",
-    store: StorePath = None,
+    store: StorePlace = None,
 ) -> None:
     """Write a registered model as a PEFT folder, a merged Hugging Face folder or for sentence-transformers."""
     from descant.run.export import export as export_folder
@@ -182,13 +182,13 @@ def ui(
     port: Annotated[
         int, typer.Option("--port", help="Port on the loopback address", min=1, max=65535)
     ] = 5000,
-    store: StorePath = None,
+    store: StorePlace = None,
 ) -> None:
     """Open the MLflow pages of the store on http://127.0.0.1:PORT (Ctrl-C ends it)."""
     from descant.run.ui import serve
 
     where = store_at(store)
-    terminal().print(f"MLflow of {where.root} on [bold]http://127.0.0.1:{port}[/bold]", highlight=False)
+    terminal().print(f"MLflow of {where.place} on [bold]http://127.0.0.1:{port}[/bold]", highlight=False)
     serve(where.root, port)
 
 

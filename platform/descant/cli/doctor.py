@@ -1,10 +1,10 @@
 """The command that looks a cluster over: ``descant doctor``."""
 
 from descant.cli.jobs import ClusterName, store_on
-from descant.cli.options import StorePath, terminal
+from descant.cli.options import StorePlace, terminal
 
 
-def doctor(cluster: ClusterName = "local", store: StorePath = None) -> None:
+def doctor(cluster: ClusterName = "local", store: StorePlace = None) -> None:
     """Look a cluster over before jobs go there: token, versions, nodes, libraries, storage, disk; and what to do.
 
     Runs a small job that asks every node. Ends with 7 where something has to be done.

@@ -7,7 +7,8 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from descant.artifacts.store import store_root
+from descant.artifacts.store import Store, store_root
+from descant.core.errors import DescantError
 from descant.core.printable import printable
 
 
@@ -28,7 +29,10 @@ def fail(message: str, code: int, error: BaseException) -> NoReturn:
 
 def _trace_file(code: int) -> Path | None:
     """In the store; where there is none, a temporary file for our own bugs and nothing for the rest."""
-    folder = store_root()
+    try:
+        folder = Store(store_root()).root
+    except DescantError:  # DESCANT_STORE is what is wrong
+        return None
     if folder.is_dir() and os.access(folder, os.W_OK):
         return folder / "last-error.txt"
     if code != 1:

@@ -1,6 +1,5 @@
 """The commands about jobs on clusters: ``descant submit`` and ``descant jobs``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,7 @@ from descant.cli.options import (
     Force,
     RecipePath,
     Settings,
-    StorePath,
+    StorePlace,
     store_at,
     terminal,
 )
@@ -47,7 +46,7 @@ def submit(
     set_: Settings = None,
     cluster: ClusterName = "local",
     compute: ComputePath = None,
-    store: StorePath = None,
+    store: StorePlace = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not follow the log")] = False,
     accept_drift: AcceptDrift = False,
     force: Force = False,
@@ -135,9 +134,9 @@ def stop(job: JobId, cluster: ClusterName = "local") -> None:
     terminal().print(f"job [bold]{stopped.id}[/bold] {was}{stopped.state}", highlight=False)
 
 
-def store_on(cluster: "Cluster", path: Path | None) -> Path:
+def store_on(cluster: "Cluster", place: str | None) -> str:
     """Where results of the cluster's jobs live: what was given, else what its description says, else ours."""
-    return cluster.store if path is None and cluster.store is not None else store_at(path).root
+    return cluster.store if place is None and cluster.store is not None else store_at(place).place
 
 
 def _follow(cluster: "Cluster", job: "SubmittedJob") -> None:

@@ -20,8 +20,13 @@ Settings = Annotated[
 ComputePath = Annotated[
     Path | None, typer.Option("--compute", help="A compute profile, for example clusters/local/compute.yaml")
 ]
-StorePath = Annotated[
-    Path | None, typer.Option("--store", help="Where results live (default: DESCANT_STORE or ./.descant)")
+StorePlace = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="PLACE",
+        help="Where results live: a folder or s3://bucket/prefix (default: DESCANT_STORE or ./.descant)",
+    ),
 ]
 AcceptDrift = Annotated[
     bool,
@@ -32,14 +37,14 @@ Force = Annotated[
 ]
 
 
-def store_at(path: Path | None) -> Store:
+def store_at(place: str | None) -> Store:
     """The store a command was given, or else the one of the environment or the folder.
 
     What runs elsewhere finds it in the environment: traces, and workers in folders of their own that read its models.
     """
-    root = (store_root() if path is None else path).absolute()
-    os.environ["DESCANT_STORE"] = str(root)
-    return Store(root)
+    store = Store(store_root() if place is None else place)
+    os.environ["DESCANT_STORE"] = store.place
+    return store
 
 
 def terminal() -> "Console":

@@ -7,7 +7,7 @@ import typer
 
 from descant.cli.jobs import ClusterName
 from descant.cli.on_cluster import print_on_cluster
-from descant.cli.options import ComputePath, Settings, StorePath, store_at, terminal
+from descant.cli.options import ComputePath, Settings, StorePlace, store_at, terminal
 from descant.cli.scale import ScalePath, print_scale
 from descant.core.errors import ConfigError
 
@@ -18,7 +18,7 @@ def plan(
     ] = None,
     set_: Settings = None,
     compute: ComputePath = None,
-    store: StorePath = None,
+    store: StorePlace = None,
     cluster: ClusterName | None = None,
     scale: ScalePath = None,
 ) -> None:

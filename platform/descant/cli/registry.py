@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from descant.artifacts.store import store_root
-from descant.cli.options import StorePath, store_at, terminal
+from descant.cli.options import StorePlace, store_at, terminal
 
 registry_app = typer.Typer(
     help="Registered models: list, show, compare, promote, pull. A version is named models:/NAME@ALIAS or "
@@ -17,9 +17,10 @@ registry_app = typer.Typer(
 
 def _sources(incomplete: str) -> list[str]:
     """What the shell offers after ``models:/``; read from the store's database, since TAB must not take seconds."""
+    from descant.artifacts.store import Store
     from descant.run.completion import sources
 
-    return sources(store_root(), incomplete)
+    return sources(Store(store_root()).root, incomplete)
 
 
 SOURCE_HELP = (
@@ -31,7 +32,7 @@ Source = Annotated[str, typer.Argument(help=SOURCE_HELP, autocompletion=_sources
 @registry_app.command(name="list")
 def registry_list(
     name: Annotated[str | None, typer.Argument(help="A model; all of them if left out")] = None,
-    store: StorePath = None,
+    store: StorePlace = None,
 ) -> None:
     """Every registered version with its scores and aliases."""
     from descant.run.registry import list_versions
@@ -41,7 +42,7 @@ def registry_list(
 
 
 @registry_app.command(name="show")
-def registry_show(source: Source, store: StorePath = None) -> None:
+def registry_show(source: Source, store: StorePlace = None) -> None:
     """One version with its lineage: base, data, judgements, recipe or study, commit, digests and scores."""
     from descant.run.registry import show as find
     from descant.run.show import version_page
@@ -50,7 +51,7 @@ def registry_show(source: Source, store: StorePath = None) -> None:
 
 
 @registry_app.command(name="compare")
-def registry_compare(a: Source, b: Source, store: StorePath = None) -> None:
+def registry_compare(a: Source, b: Source, store: StorePlace = None) -> None:
     """Test version A against version B on the examples both were judged on: difference, interval, p.
 
     Both must have been judged on the same task by the same measure; nothing is computed anew or changed.
@@ -62,7 +63,7 @@ def registry_compare(a: Source, b: Source, store: StorePath = None) -> None:
 
 
 @registry_app.command(name="promote")
-def registry_promote(source: Source, store: StorePath = None) -> None:
+def registry_promote(source: Source, store: StorePlace = None) -> None:
     """Make a version the champion although no test says it is better; who and when is recorded.
 
     Versions that a test finds better become champion by themselves when they are registered.
@@ -77,7 +78,7 @@ def registry_promote(source: Source, store: StorePath = None) -> None:
 def registry_pull(
     source: Source,
     folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet")],
-    store: StorePath = None,
+    store: StorePlace = None,
 ) -> None:
     """Copy a version's folder, every file of the copy checked against the sha256 it was registered with.
 

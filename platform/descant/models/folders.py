@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from descant.adapters.library import load_adapter
+from descant.artifacts.mirror import fetch
 from descant.artifacts.models import AnyModel, FolderModel
 from descant.artifacts.weights import check_safetensors, model_digest, weight_files
 from descant.core.errors import ConfigError, IntegrityError
@@ -50,7 +51,7 @@ def write_folder(
 
 def read_settings(folder: Path, name: str, what: str) -> dict[str, Any]:
     """The settings of ``folder``; ConfigError where it is no finished ``what``."""
-    if not (folder / name).is_file():
+    if not (fetch(folder) / name).is_file():
         raise ConfigError(
             "E-RET-FOLDER", str(folder), f"there is no {name}", f"Give the folder of a finished {what}."
         )

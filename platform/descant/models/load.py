@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from descant.artifacts.mirror import fetch
 from descant.artifacts.models import AnyModel, StoredModel
 from descant.core.errors import ConfigError, IntegrityError
 from descant.core.seeds import seed_for
@@ -183,7 +184,7 @@ def read_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
     from transformers import AutoTokenizer
 
     with quiet():
-        loaded: Any = AutoTokenizer.from_pretrained(folder, **LOCAL)
+        loaded: Any = AutoTokenizer.from_pretrained(fetch(folder), **LOCAL)
     tokenizer: PreTrainedTokenizerFast = loaded
     return tokenizer
 

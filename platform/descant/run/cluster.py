@@ -63,7 +63,9 @@ def _cluster(address: str) -> Iterator[None]:
     import ray
 
     try:
-        ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
+        ray.init(
+            address=address, logging_level=logging.WARNING, log_to_driver=False, runtime_env=_of_workers()
+        )
     except (ConnectionError, RuntimeError) as error:
         problem = f"no Ray cluster answers ({str(error).splitlines()[0][:200]})"
         raise DependencyError("E-RAY-ADDRESS", address, problem, "Check RAY_ADDRESS, or unset it.") from None
@@ -71,6 +73,11 @@ def _cluster(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _of_workers() -> dict[str, dict[str, str]]:
+    """What workers on other nodes have to find in their environment: the store, where models are kept."""
+    return {"env_vars": {name: os.environ[name] for name in ("DESCANT_STORE",) if name in os.environ}}
 
 
 @contextmanager

@@ -3,12 +3,16 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from descant.artifacts.bucket_results import pull_each
 from descant.artifacts.manifest import MANIFEST
+from descant.artifacts.mirror import mirror_of
 from descant.artifacts.store import Store
 from descant.core.errors import ConfigError
 from descant.core.fingerprint import canonical
+from descant.run.execute import DRAFT_NOTE
 from descant.run.job import Recipe
 from descant.run.plan import Plan
 from descant.stages.train import WORKPLACE
@@ -54,11 +58,12 @@ def find_drift(plan: Plan, recipe: Recipe, store: Store) -> Drift | None:
     """
     for item in plan.missing:
         step = item.step
-        for note_path in sorted((store.root / step.stage.name).glob("*/draft.json")):
+        pull_each(store.root, DRAFT_NOTE, step.stage.name)
+        for note_path in sorted((store.root / step.stage.name).glob(f"*/{DRAFT_NOTE}")):
             folder = note_path.parent
             if folder.name == step.fingerprint or (folder / MANIFEST).exists():
                 continue
-            if not any((folder / WORKPLACE / "checkpoints").glob("*")):
+            if not _has_checkpoints(folder / WORKPLACE / "checkpoints"):
                 continue
             note = json.loads(note_path.read_text())
             if note["recipe"] != str(recipe.path.resolve()) or note["label"] != step.label:
@@ -71,6 +76,11 @@ def find_drift(plan: Plan, recipe: Recipe, store: Store) -> Drift | None:
                 changes="; ".join(changes[:5]) or "an upstream step",
             )
     return None
+
+
+def _has_checkpoints(folder: Path) -> bool:
+    mirror = mirror_of(folder)
+    return any(folder.glob("*") if mirror is None else mirror.bucket.folders(mirror.key(folder)))
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> list[str]:

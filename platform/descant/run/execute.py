@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from descant.artifacts.commit import write_durably
+from descant.artifacts.mirror import push
 from descant.artifacts.store import Artifact, Store
 from descant.core.errors import Interrupted
 from descant.core.fingerprint import canonical
@@ -112,6 +113,7 @@ def _note_draft(folder: Path, recipe: Recipe, label: str, stage: Any) -> None:
     """Leave a note of what is being made here, for ``find_drift`` and for people."""
     note = {"recipe": str(recipe.path.resolve()), "label": label, "spec": canonical(stage)}
     write_durably(folder / DRAFT_NOTE, json.dumps(note, indent=1))
+    push(folder / DRAFT_NOTE)
 
 
 def _numbers(facts: dict[str, Any]) -> dict[str, float]:

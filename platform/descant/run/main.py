@@ -52,7 +52,7 @@ def run_recipe(
     display = Display(console, len(plan.steps), [item.step.label for item in plan.steps])
     console.print(
         f"[bold]{recipe.job_name}[/bold] {recipe.path}  "
-        f"[dim]{len(plan.steps)} steps, {len(plan.steps) - len(plan.missing)} done before; store {store.root}[/dim]",
+        f"[dim]{len(plan.steps)} steps, {len(plan.steps) - len(plan.missing)} done before; store {store.place}[/dim]",
         highlight=False,
     )
     if not plan.missing and (registered_before(recipe, plan, store) and not force):

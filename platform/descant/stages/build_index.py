@@ -8,6 +8,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from descant.artifacts.commit import publish
+from descant.artifacts.mirror import fetch
 from descant.artifacts.store import Artifact
 from descant.artifacts.tables import write_table
 from descant.core.errors import ConfigError
@@ -79,7 +80,7 @@ class BuildIndex(Stage):
         if context.draft.missing([SHARED]):
             parts = (read_vectors(vectors, [name])[1] for name in vectors.names("vectors-"))
             publish(context.folder, SHARED, lambda path: self.index.prepare(parts, path), rows=0)
-        return context.folder / context.draft.published(SHARED).path
+        return context.draft.path(SHARED)
 
 
 class _IndexWork:
@@ -100,10 +101,11 @@ class _IndexWork:
 
     def process(self, name: str) -> int:
         number = int(name.removeprefix("shard-"))
+        shared = fetch(self.shared) if self.shared is not None else None
         ids, vectors = read_vectors(self.vectors, self.shards[number])
 
         def build(path: Path) -> None:
-            self.index.build_shard(vectors, path, first_row=self.starts[number], shared=self.shared)
+            self.index.build_shard(vectors, path, first_row=self.starts[number], shared=shared)
 
         table = pa.table({"id": pa.array(ids, pa.string())})
         publish(

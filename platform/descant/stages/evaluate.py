@@ -58,7 +58,7 @@ class Evaluate(Stage):
         map_light_parts(
             context, _SearchWork(context.folder, index, vectors, self.top_k), sizes, unit="queries"
         )
-        answers = [_read_answer(context.folder / context.draft.published(name).path) for name in sizes]
+        answers = [_read_answer(context.draft.path(name)) for name in sizes]
         passage_ids = [
             i for name in index.names("ids-") for i in read_table(index.path(name)).column("id").to_pylist()
         ]

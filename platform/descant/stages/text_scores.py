@@ -41,7 +41,7 @@ def text_scores(context: StageContext, model: CausalSpec, texts: Texts, *, strid
         for number, start in enumerate(range(0, total, TEXTS_PER_PART))
     }
     map_model_parts(context, _Work(context, model, texts, stride), sizes, unit="texts")
-    paths = [context.folder / context.draft.published(name).path for name in sizes]
+    paths = [context.draft.path(name) for name in sizes]
     columns = pa.concat_tables([read_table(path) for path in paths]).to_pydict()
     value, (low, high) = bits_per_byte_score(columns["nll"], columns["bytes"], seed=seed)
     facts: dict[str, Any] = {

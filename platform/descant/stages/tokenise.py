@@ -6,6 +6,7 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from descant.artifacts.mirror import fetch
 from descant.artifacts.models import AnyModel
 from descant.artifacts.tables import publish_table
 from descant.core.spec import Compute
@@ -74,7 +75,7 @@ class _TokeniseWork:
 
     def process(self, name: str) -> int:
         _, number, group = name.split("-")
-        documents = pq.ParquetFile(self.files[f"texts-{number}"]).read_row_group(int(group))
+        documents = pq.ParquetFile(fetch(self.files[f"texts-{number}"])).read_row_group(int(group))
         texts = documents.column("text").to_pylist()
         encoded = self.tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         ids = [[self.start, *one.ids, self.end] for one in encoded]

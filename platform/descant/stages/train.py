@@ -103,8 +103,8 @@ class Train(Stage):
 
 def run_shown(training: "Training", num_steps: int, context: StageContext) -> "Trained":
     """Run a training in the stage's folder, show each step, and publish ``steps``."""
-    from descant.stages.training.loop import STEPS as STEP_LOG
     from descant.stages.training.train import run_training
+    from descant.stages.training.workplace import STEPS as STEP_LOG
 
     def report(figures: StepReport) -> None:
         context.progress(figures.step, num_steps, "steps", f"loss {figures.loss:.4f}")

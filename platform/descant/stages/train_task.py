@@ -54,8 +54,8 @@ class TrainTask(Stage):
 
         Facts: those of ``training.measured``, and ``cut_rows``, how often a row was too long.
         """
-        from descant.stages.training.loop import STEPS as STEP_LOG
         from descant.stages.training.measured import measured
+        from descant.stages.training.workplace import STEPS as STEP_LOG
 
         workplace = context.folder / WORKPLACE
         workplace.mkdir(exist_ok=True)

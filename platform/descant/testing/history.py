@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from descant.artifacts.manifest import read_manifest
-from descant.artifacts.store import Artifact, Store, verify
+from descant.artifacts.store import Artifact, Store
+from descant.artifacts.verify import verify
 
 
 def check_history(

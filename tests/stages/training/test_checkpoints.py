@@ -22,7 +22,7 @@ def save(root: Path, step: int, recipe: str = RECIPE) -> Path:
     (folder / "state" / "weights.pt").write_bytes(bytes(range(100)))
     (folder / "rng-0.json").write_text("{}")
     manifest = CheckpointManifest(step=step, recipe=recipe, workers=1, zero=0, versions={"torch": "2"})
-    return seal(folder, manifest).folder
+    return seal(folder, manifest, {}).folder
 
 
 def flip(path: Path) -> None:

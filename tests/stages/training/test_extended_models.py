@@ -24,11 +24,11 @@ from descant.models.trained import load_trained, save_trained
 from descant.run.export import export
 from descant.stages.corpora import LANGUAGE, bits_of
 from descant.stages.pack_texts import SEQUENCES
-from descant.stages.training.loop import STOP
 from descant.stages.training.plain_text import TextTraining
 from descant.stages.training.settings import TextTrainSettings, TrainCompute
 from descant.stages.training.step_log import StepReport
 from descant.stages.training.train import run_training
+from descant.stages.training.workplace import STOP
 from descant.vocab.extend import add_tokens
 from descant.vocab.words import description
 from descant.vocab.write import write_extended

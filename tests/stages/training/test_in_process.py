@@ -20,10 +20,10 @@ from descant.adapters import Full, Lora, Svft
 from descant.artifacts.models import TinyModel
 from descant.models.folders import ADAPTER
 from descant.stages.training import loop
-from descant.stages.training.loop import CHECKPOINTS, STEPS
 from descant.stages.training.settings import TrainCompute
 from descant.stages.training.step_log import StepReport, read_steps
 from descant.stages.training.train import run_training
+from descant.stages.training.workplace import CHECKPOINTS, STEPS
 from tests.stages.training.toy import figures, toy_training
 
 HERE = TrainCompute(workers=0)
@@ -42,22 +42,24 @@ def trained(folder: Path, name: str, **values: Any) -> list[tuple[str, str, str]
     return figures(reports)
 
 
-def in_fresh_process(folder: Path, name: str) -> list[tuple[str, str, str]]:
+def in_one_process(folder: Path, *names: str) -> list[list[tuple[str, str, str]]]:
+    """The figures of these cases, one after the other, in a process that does nothing else."""
     code = (
         "import sys, json; from pathlib import Path; from tests.stages.training.test_in_process import trained;"
-        "print(json.dumps(trained(Path(sys.argv[1]), sys.argv[2])))"
+        "print(json.dumps([trained(Path(sys.argv[1]) / str(i), n) for i, n in enumerate(sys.argv[2:])]))"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code, str(folder), name], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(folder), *names], capture_output=True, text=True, check=True
     )
-    return [tuple(step) for step in json.loads(ended.stdout.splitlines()[-1])]
+    return [[tuple(step) for step in steps] for steps in json.loads(ended.stdout.splitlines()[-1])]
 
 
 @pytest.mark.slow
 def test_many_trainings_in_any_order_give_the_losses_of_fresh_processes(tmp_path: Path) -> None:
-    expected = {name: in_fresh_process(tmp_path / f"fresh-{name}", name) for name in CASES}
-    for i, name in enumerate(["svft", "lora", "lora", "full", "svft", "lora", "full"]):
-        assert trained(tmp_path / str(i), name) == expected[name]
+    expected = {name: in_one_process(tmp_path / f"fresh-{name}", name)[0] for name in CASES}
+    names = ["svft", "lora", "lora", "full", "svft", "lora", "full"]
+    for name, found in zip(names, in_one_process(tmp_path / "many", *names), strict=True):
+        assert found == expected[name], name
 
 
 def test_training_in_a_thread_gives_the_same_losses(tmp_path: Path) -> None:

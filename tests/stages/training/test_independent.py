@@ -20,13 +20,14 @@ from descant.models.classify import load_classifier
 from descant.stages.training.classification import Classification
 from descant.stages.training.engine import full_state
 from descant.stages.training.independent import deal
-from descant.stages.training.loop import STEPS, Trainer
+from descant.stages.training.loop import Trainer
 from descant.stages.training.next_token import NextToken
 from descant.stages.training.objective import Training
 from descant.stages.training.packing import check_kept_apart, pack
 from descant.stages.training.settings import TrainCompute
 from descant.stages.training.step_log import StepReport, read_steps
 from descant.stages.training.train import run_training
+from descant.stages.training.workplace import STEPS
 from tests.stages.training import two_workers
 from tests.stages.training.toy import figures, run, started
 from tests.stages.training.toy_tasks import (

@@ -8,10 +8,11 @@ import pytest
 from descant.core.errors import ConfigError, IntegrityError, Interrupted
 from descant.models.folders import ADAPTER
 from descant.stages.training.checkpoints import newest_valid
-from descant.stages.training.loop import CHECKPOINTS, STEPS, STOP, Trainer, train
+from descant.stages.training.loop import Trainer, train
 from descant.stages.training.settings import TrainCompute
 from descant.stages.training.state import load_state, seed_process
 from descant.stages.training.step_log import StepReport, read_steps
+from descant.stages.training.workplace import CHECKPOINTS, STEPS, STOP
 from tests.stages.training.toy import figures, run, started, toy_training
 
 SAVED, AFTER = 5, 11

@@ -11,10 +11,10 @@ import torch.multiprocessing as mp
 
 from descant.core.errors import DataError, NumericsError
 from descant.models.folders import ADAPTER
-from descant.stages.training.loop import STEPS
 from descant.stages.training.settings import TrainCompute
 from descant.stages.training.step_log import StepReport, read_steps
 from descant.stages.training.train import run_training
+from descant.stages.training.workplace import STEPS
 from tests.stages.training.toy import figures, toy_training
 from tests.stages.training.two_workers import work_one
 

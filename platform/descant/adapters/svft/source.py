@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from descant.adapters.svft.basis import Basis, compute_basis
+from descant.artifacts.mirror import fetch
 from descant.core.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def read_basis(path: Path) -> Basis:
     """The basis that ``write_basis`` wrote."""
     from safetensors.torch import load_file
 
-    return Basis(**load_file(path))
+    return Basis(**load_file(fetch(path)))
 
 
 def check_basis(basis: Basis, weight_oi: torch.Tensor, where: str) -> None:

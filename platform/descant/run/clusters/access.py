@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from descant.artifacts.bucket import checked_url, is_url
 from descant.core.spec import Compute
 
 
@@ -18,14 +19,22 @@ class Access(Compute):
     as ``kubectl port-forward`` or ``ssh -L`` ends."""
     token_file: Path
     """File with the cluster's token, mode 0600; ``~`` is the user's home."""
-    store: Path
-    """Where results live, on a disk that all of its nodes share."""
+    store: str
+    """Where results live: a folder on a disk that all of its nodes share, or a URL such as ``s3://bucket/prefix``."""
     data: Path | None = None
     """What DESCANT_DATA is on its nodes."""
     python: str = "python"
     """The interpreter on its head that has descant's requirements."""
 
-    @field_validator("store", "data")
+    @field_validator("store")
+    @classmethod
+    def _folder_or_url(cls, store: str) -> str:
+        if is_url(store):
+            return checked_url(store)
+        cls._absolute(Path(store))
+        return store
+
+    @field_validator("data")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_absolute():

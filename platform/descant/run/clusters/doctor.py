@@ -8,9 +8,9 @@ import secrets
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from descant.artifacts.bucket import is_url
 from descant.core.errors import DescantError
 from descant.run.clusters.jobs import log_of, wait_for_end
 from descant.run.clusters.package import Package, code_package
@@ -38,7 +38,7 @@ class Finding:
     """What to do; empty where all is well."""
 
 
-def examine(cluster: Cluster, store: Path) -> Iterator[Finding]:
+def examine(cluster: Cluster, store: str) -> Iterator[Finding]:
     """Look at one thing after the other: the way there, the nodes, the package, and what the nodes have.
 
     What keeps everything after it from being looked at is the last finding.
@@ -63,12 +63,16 @@ def examine(cluster: Cluster, store: Path) -> Iterator[Finding]:
         yield from findings_of(node, answer, store, has_gpus=has_gpus)
 
 
-def findings_of(node: str, answer: Mapping[str, Any], store: Path, *, has_gpus: bool) -> Iterator[Finding]:
+def findings_of(node: str, answer: Mapping[str, Any], store: str, *, has_gpus: bool) -> Iterator[Finding]:
     """What the answer of one node means."""
     yield _libraries(node, answer)
     free = answer["free_bytes"] / GIBIBYTE
     if answer["store"]:
-        remedy = f"Mount one shared folder at {store} on every node, or name another as the store."
+        remedy = (
+            "Give the nodes the library and the right to read and write it."
+            if is_url(store)
+            else f"Mount one shared folder at {store} on every node, or name another as the store."
+        )
         yield Finding(f"store on {node}", answer["store"], remedy)
     else:
         remedy = (
@@ -117,7 +121,7 @@ def _series(version: str) -> list[str]:
     return version.split("+")[0].split(".")[:2]
 
 
-def _probed(cluster: Cluster, store: Path, package: Package) -> dict[str, dict[str, Any]]:
+def _probed(cluster: Cluster, store: str, package: Package) -> dict[str, dict[str, Any]]:
     """The answers of all nodes, by their address."""
     word = f"doctor-{secrets.token_hex(6)}"
     send(cluster, package)
@@ -125,7 +129,7 @@ def _probed(cluster: Cluster, store: Path, package: Package) -> dict[str, dict[s
         "api/jobs/",
         {
             "submission_id": word,
-            "entrypoint": shlex.join([cluster.python, "-m", "descant.run.clusters.probe", str(store), word]),
+            "entrypoint": shlex.join([cluster.python, "-m", "descant.run.clusters.probe", store, word]),
             "runtime_env": {"py_modules": [package.uri], "env_vars": cluster.variables},
             "metadata": {"recipe": "descant doctor"},
         },

@@ -1,14 +1,13 @@
 """Where descant remembers clusters between commands."""
 
-import os
 from pathlib import Path
 
-from descant.artifacts.paths import inside
+from descant.artifacts.paths import home, inside
 
 
 def clusters_folder() -> Path:
-    """``DESCANT_HOME/clusters``, in the user's home unless the variable says otherwise."""
-    return Path(os.environ.get("DESCANT_HOME") or Path.home() / ".descant").absolute() / "clusters"
+    """A folder for each cluster."""
+    return home() / "clusters"
 
 
 def cluster_folder(name: str) -> Path:

@@ -1,6 +1,6 @@
 """What a cluster's nodes say of themselves: run there as a job, by ``descant doctor``.
 
-One task on each node looks at its Python, its libraries and the folder of the store, where the driver has left a word.
+One task on each node looks at its Python, its libraries and the store, where the driver has left a word.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from descant.artifacts.bucket import Bucket, is_url
+from descant.artifacts.mirror import drop, push
+from descant.artifacts.store import Store
+from descant.core.errors import DescantError
 
 LIBRARIES = (
     "ray",
@@ -46,19 +51,22 @@ def look(store: str, word: str, number: int) -> dict[str, Any]:
     """What the node that this runs on has."""
     import torch
 
-    folder = Path(store)
+    disk = nearest_folder(Store(store).root)
     return {
         "python": platform.python_version(),
         "libraries": libraries(),
-        "store": store_problem(folder, word, number),
-        "free_bytes": shutil.disk_usage(folder).free if folder.is_dir() else 0,
+        "store": store_problem(store, word, number),
+        "free_bytes": shutil.disk_usage(disk).free,
         "data": data_problem(),
         "torch_cuda": torch.version.cuda or "",
     }
 
 
-def store_problem(folder: Path, word: str, number: int) -> str:
+def store_problem(store: str, word: str, number: int) -> str:
     """What keeps this node from working in the store together with the others; empty where nothing does."""
+    if is_url(store):
+        return bucket_problem(Bucket(store), word, number)
+    folder = Path(store)
     try:
         if (folder / word).read_text() != word:
             return "holds other contents here than on the driver's node"
@@ -75,6 +83,25 @@ def store_problem(folder: Path, word: str, number: int) -> str:
     return ""
 
 
+def bucket_problem(bucket: Bucket, word: str, number: int) -> str:
+    """As ``store_problem``, of a store on a URL."""
+    mine = f"{word}-{number}"
+    try:
+        if bucket.read(word) != word.encode():
+            return "holds other contents here than on the driver's node"
+        bucket.refuse_unconditional()
+        bucket.create(mine, b"")
+        bucket.delete([mine])
+    except DescantError as error:
+        return error.problem
+    return ""
+
+
+def nearest_folder(path: Path) -> Path:
+    """``path``, or what there is of the way to it."""
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
 def data_problem() -> str:
     """Whether DESCANT_DATA names a folder, if it is set."""
     data = os.environ.get("DESCANT_DATA")
@@ -87,9 +114,10 @@ def main(store: str, word: str) -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ray.init(log_to_driver=False)
-    folder = Path(store)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / word).write_text(word)
+    place = Store(store)
+    place.root.mkdir(parents=True, exist_ok=True)
+    (place.root / word).write_text(word)
+    push(place.root / word)
     try:
         nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         asked = []
@@ -100,7 +128,8 @@ def main(store: str, word: str) -> None:
         names = [f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}" for node in nodes]
         answers = dict(zip(names, ray.get(asked), strict=True))
     finally:
-        (folder / word).unlink()
+        (place.root / word).unlink()
+        drop(place.root / word)
     sys.stdout.write(f"{MARK}{json.dumps(answers)}\n")
 
 

@@ -24,7 +24,7 @@ class Cluster:
 
     name: str
     api: ClusterApi
-    store: Path | None
+    store: str | None
     """None: where the client's results live, on the same machine."""
     data: Path | None
     """None: as its processes have it."""

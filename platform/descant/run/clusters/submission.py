@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from descant import __version__
@@ -40,14 +39,14 @@ class Submitted:
 
 
 def submit(
-    cluster: Cluster, recipe: Recipe, store: Path, profile: Profile, options: Sequence[str]
+    cluster: Cluster, recipe: Recipe, store: str, profile: Profile, options: Sequence[str]
 ) -> Submitted:
     """Start the job of ``recipe``, unless the cluster has it running or finished already.
 
     A job that failed or was stopped is started again, under its id with the next number. ``store`` is the folder on
-    the cluster's nodes that holds the results; ``options`` are further ones of ``descant run``. Raises PolicyError for
-    a secret in the recipe or its overrides and for a refused token, DependencyError where the cluster is away or runs
-    another Ray, ResourceError where it could never place a step, ConfigError as ``recipe_package``.
+    the cluster's nodes, or the URL, that holds the results; ``options`` are further ones of ``descant run``. Raises
+    PolicyError for a secret in the recipe or its overrides and for a refused token, DependencyError where the cluster
+    is away or runs another Ray, ResourceError where it could never place a step, ConfigError as ``recipe_package``.
     """
     _refuse_secrets(recipe)
     check_version(cluster)
@@ -77,13 +76,13 @@ def submit(
     return Submitted(job, is_new)
 
 
-def submission_id(recipe: Recipe, store: Path) -> str:
+def submission_id(recipe: Recipe, store: str) -> str:
     """The same for the same settings, data beside the recipe and store: ``finetune-retriever-3fa9c0ffee12``.
 
     Lower-case letters, digits and hyphens, at most 53 of them.
     """
     settings = recipe.job.model_dump(mode="json")
-    digest = fingerprint({"job": settings, "beside": beside_digests(recipe), "store": str(store)})
+    digest = fingerprint({"job": settings, "beside": beside_digests(recipe), "store": store})
     name = re.sub(r"[^a-z0-9]+", "-", recipe.job_name.lower()).strip("-")[:LONGEST_NAME]
     return f"{name or 'job'}-{digest}"
 
@@ -94,14 +93,14 @@ def latest(jobs: Sequence[SubmittedJob], base: str) -> SubmittedJob | None:
     return max(attempts, key=lambda job: job.attempt, default=None)
 
 
-def entrypoint(python: str, recipe: Recipe, place: str, store: Path, options: Sequence[str]) -> str:
+def entrypoint(python: str, recipe: Recipe, place: str, store: str, options: Sequence[str]) -> str:
     """The command that the job runs, for a shell: every argument quoted."""
     command = "compare" if isinstance(recipe.job, Comparison) else "run"
     overrides = [part for override in recipe.overrides for part in ("--set", override)]
     return shlex.join(
         [
             *(python, "-m", "descant.cli", command, place),
-            *("--store", str(store), "--compute", "compute.yaml"),
+            *("--store", store, "--compute", "compute.yaml"),
             *overrides,
             *options,
         ]

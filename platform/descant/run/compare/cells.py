@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from descant.artifacts.commit import write_durably
+from descant.artifacts.mirror import pull_missing, push
 from descant.artifacts.store import Artifact
 from descant.run.compare.space import Setting
 from descant.stages.base import Step
@@ -96,11 +97,14 @@ def write_record(folder: Path, record: Record) -> None:
     path = _path(folder, record.phase, record.task, record.method, record.number)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_durably(path, json.dumps(asdict(record), indent=1, sort_keys=True, allow_nan=False))
+    push(path)
 
 
 def read_records(folder: Path, phase: Phase, task: str, method: str) -> list[Record]:
     """The records of a method on a task that stand, by number: those of failed cells do not."""
-    paths = _path(folder, phase, task, method, 0).parent.glob("*.json")
+    here = _path(folder, phase, task, method, 0).parent
+    pull_missing(here)
+    paths = here.glob("*.json")
     records = [record for record in map(_read, paths) if record.status != "failed"]
     return sorted(records, key=lambda record: record.number)
 

@@ -71,7 +71,7 @@ def compare(
     check_cells(job, profile)
     fingerprint, inputs = study_address(job, plan)
     console.print(
-        f"[bold]{recipe.job_name}[/bold] {recipe.path}  [dim]{cells_line(job)}; store {store.root}[/dim]",
+        f"[bold]{recipe.job_name}[/bold] {recipe.path}  [dim]{cells_line(job)}; store {store.place}[/dim]",
         highlight=False,
         soft_wrap=True,
     )

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from descant.artifacts.mirror import drop
 from descant.artifacts.store import Store
 from descant.core.errors import Interrupted
 from descant.run.compare.cells import Cell, Point, Record, write_record
@@ -142,7 +143,7 @@ def run_groups(
         listener.ended(record)
 
     compute = profile.trial
-    work = tune.with_parameters(_work, root=str(store.root), profile=profile.of_trial())
+    work = tune.with_parameters(_work, place=store.place, profile=profile.of_trial())
     search = GroupSearch(groups, keep, listener)
     with _scratch() as scratch, _quiet_tune():
         tuner = Tuner(
@@ -167,21 +168,22 @@ def run_groups(
     if search.error is not None:
         raise search.error
     for stage, fingerprint in search.stopped:  # nobody goes on with their checkpoints
+        drop(store.folder(stage, fingerprint))
         shutil.rmtree(store.folder(stage, fingerprint), ignore_errors=True)
 
 
-def _work(config: dict[str, Any], *, root: str, profile: Profile) -> None:
+def _work(config: dict[str, Any], *, place: str, profile: Profile) -> None:
     """In a warm process: one cell."""
     import torch
     from ray import tune
 
-    os.environ["DESCANT_STORE"] = root  # where converted models are kept
+    os.environ["DESCANT_STORE"] = place  # where converted models are kept
     os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = (
         SECONDS_TO_END  # read here, before this process takes another trial
     )
     torch.set_num_threads(max(1, int(profile.trial.cpus)))
     cell: Cell = config["cell"]
-    ending = run_cell(cell, Store(root), profile, tune.report)
+    ending = run_cell(cell, Store(place), profile, tune.report)
     tune.report({"ending": json.dumps(ending)})  # as text: Tune takes nested values apart
 
 

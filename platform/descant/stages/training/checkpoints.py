@@ -22,6 +22,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from descant.artifacts.commit import files_of, storage_errors, sync_folder, write_durably
+from descant.artifacts.mirror import drop, mirror_of, pull_missing, push
 from descant.core.errors import IntegrityError
 from descant.core.fingerprint import file_digest
 from descant.core.spec import Spec
@@ -71,18 +72,23 @@ def new_checkpoint(root: Path, step: int) -> Path:
         return folder
 
 
-def seal(folder: Path, manifest: CheckpointManifest) -> Checkpoint:
-    """Make the files in ``folder`` durable and a checkpoint: the manifest comes last."""
+def seal(folder: Path, manifest: CheckpointManifest, elsewhere: Mapping[str, str]) -> Checkpoint:
+    """Make the files in ``folder`` durable and a checkpoint: the manifest comes last.
+
+    ``elsewhere`` are the sha256 of files that other machines brought into the bucket.
+    """
     with storage_errors(folder):
         files = files_of(folder)
         for path in files.values():
             _sync(path)
-        digests = {name: file_digest(path) for name, path in files.items()}
+        digests = {**elsewhere, **{name: file_digest(path) for name, path in files.items()}}
         sealed = manifest.model_copy(update={"files": digests})
         for inner in sorted({path.parent for path in files.values()}):
             sync_folder(inner)
         write_durably(folder / MANIFEST, sealed.model_dump_json(indent=1))
         write_durably(folder.parent / SAVED, json.dumps({"step": sealed.step, "name": folder.name}))
+        push(folder / MANIFEST)
+        push(folder.parent / SAVED)
         return Checkpoint(folder, sealed)
 
 
@@ -91,7 +97,17 @@ def keep_only(root: Path, names: Sequence[str]) -> None:
     with storage_errors(root):
         for folder in _folders(root):
             if folder.name not in names:
-                shutil.rmtree(folder)
+                drop(folder / MANIFEST)
+                drop(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def forget(root: Path, names: Sequence[str]) -> None:
+    """Delete what this machine alone sees of checkpoints that are not named; nothing for ordinary stores."""
+    if mirror_of(root) is not None:
+        for folder in root.glob("step-*"):
+            if folder.name not in names:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def newest_valid(root: Path, recipe: str) -> tuple[Checkpoint | None, tuple[Skipped, ...]]:
@@ -106,6 +122,7 @@ def newest_valid(root: Path, recipe: str) -> tuple[Checkpoint | None, tuple[Skip
         if isinstance(found, Checkpoint):
             return found, tuple(skipped)
         skipped.append(Skipped(folder.name, found))
+    pull_missing(root / SAVED)
     if (root / SAVED).exists() or any((folder / MANIFEST).exists() for folder in _folders(root)):
         listed = "; ".join(f"{s.name} {s.reason}" for s in skipped) or "all folders are gone"
         raise IntegrityError(
@@ -119,6 +136,7 @@ def newest_valid(root: Path, recipe: str) -> tuple[Checkpoint | None, tuple[Skip
 
 def _read(folder: Path, recipe: str) -> Checkpoint | str:
     """The checkpoint in ``folder``, or why there is none."""
+    pull_missing(folder)
     try:
         manifest = CheckpointManifest.model_validate_json((folder / MANIFEST).read_bytes())
     except FileNotFoundError:
@@ -140,7 +158,11 @@ def _read(folder: Path, recipe: str) -> Checkpoint | str:
 
 def _folders(root: Path) -> Iterator[Path]:
     """All checkpoint folders, newest step first."""
-    return iter(sorted(root.glob("step-*"), reverse=True))
+    mirror = mirror_of(root)
+    names = {path.name for path in root.glob("step-*")}
+    if mirror is not None:
+        names |= {name for name in mirror.bucket.folders(mirror.key(root)) if name.startswith("step-")}
+    return iter([root / name for name in sorted(names, reverse=True)])
 
 
 def _sync(path: Path) -> None:

@@ -11,12 +11,13 @@ import torch
 import torch.distributed as dist
 
 from descant.core.errors import ConfigError
-from descant.stages.training.loop import STEPS, Outcome, train
+from descant.stages.training.loop import Outcome, train
 from descant.stages.training.memory import give_memory_back
 from descant.stages.training.objective import Training
 from descant.stages.training.settings import TrainCompute
 from descant.stages.training.state import random_state, restore_random_state
 from descant.stages.training.step_log import StepReport, read_steps
+from descant.stages.training.workplace import STEPS
 
 _one_training = threading.Lock()
 """Random generators and the number of threads belong to the process: a second training waits."""

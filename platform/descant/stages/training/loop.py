@@ -12,9 +12,10 @@ from importlib.metadata import version
 import torch
 import torch.distributed as dist
 
+from descant.artifacts.mirror import pull, push
 from descant.core.errors import Interrupted
 from descant.core.seeds import seed_for
-from descant.stages.training.checkpoints import Checkpoint, CheckpointManifest, Skipped, keep_only
+from descant.stages.training.checkpoints import Checkpoint, CheckpointManifest, Skipped, forget, keep_only
 from descant.stages.training.engine import build_engine, full_state, gradient_norm, import_deepspeed
 from descant.stages.training.export import tensor_digests
 from descant.stages.training.memory import PeakMemory, keep_freed_memory
@@ -23,11 +24,9 @@ from descant.stages.training.state import find_state, load_state, save_state, se
 from descant.stages.training.step_log import StepReport, append_step, cut_log, sync_log
 from descant.stages.training.watch import FiniteWatch, not_finite
 from descant.stages.training.workers import all_agree, first_answers, is_first, join_group, largest
+from descant.stages.training.workplace import CHECKPOINTS, STEPS, Workplace
 
 log = logging.getLogger(__name__)
-
-CHECKPOINTS, STEPS, STOP = "checkpoints", "steps.jsonl", "stop"
-"""What a training's folder holds; a file called ``stop`` asks it to save and end."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,7 @@ def train(training: Training, report: Callable[[StepReport], None]) -> Outcome:
             figures = trainer.validated(trainer.step())
             if is_first():
                 append_step(training.folder / STEPS, figures)
+                trainer.workplace.log_grew()
                 report(figures)
             trainer.save_if_due()
         trainer.export()
@@ -87,6 +87,7 @@ class Trainer:
 
     def __init__(self, training: Training) -> None:
         self.training = training
+        self.workplace = Workplace(training.folder)
         self.settings = settings = training.settings
         self.position = 0
         self._recipe = training.recipe()
@@ -117,6 +118,7 @@ class Trainer:
             self.position = found.manifest.step
             self._kept = [found.folder.name]
         if is_first():
+            pull(self.training.folder / STEPS)
             cut_log(self.training.folder / STEPS, self.position)
         return skipped
 
@@ -169,16 +171,22 @@ class Trainer:
         """A new checkpoint; the one before is kept, older ones and broken ones are deleted."""
         if is_first():
             sync_log(self.training.folder / STEPS)
+            push(self.training.folder / STEPS)
         root = self.training.folder / CHECKPOINTS
         saved = save_state(self.engine, root, self._manifest())
         self._kept = [*self._kept[-1:], saved.folder.name]
         first_answers(lambda: keep_only(root, self._kept))
+        forget(root, self._kept)
         return saved
 
     def export(self) -> None:
         """Write what was trained and read it back; what an earlier call wrote is replaced."""
         state = full_state(self.engine)
-        first_answers(lambda: self.objective.save(state, self._start, self.training.folder))
+        first_answers(lambda: self._write_and_share(state))
+
+    def _write_and_share(self, state: dict[str, torch.Tensor]) -> None:
+        self.objective.save(state, self._start, self.training.folder)
+        self.workplace.share_results()
 
     def _backward(self) -> tuple[float, int, int]:
         """Add the gradients of this worker's micro-batches; its loss, tokens and cut rows."""
@@ -199,7 +207,7 @@ class Trainer:
     def _exchange(self, loss: float, tokens: int, cut_rows: int) -> tuple[float, int, int]:
         """Loss, tokens and cut rows of all workers; also whether any saw a fault or was asked to stop."""
         faults = self.watch.faults()
-        stop = (self.training.folder / STOP).exists()
+        stop = is_first() and self.workplace.stop_asked()
         own = torch.tensor(
             [loss, tokens, cut_rows, bool(faults), stop], dtype=torch.float64, device=self.engine.device
         )

@@ -5,9 +5,10 @@ from statistics import median
 from typing import Any
 
 from descant.models.folders import ADAPTER
-from descant.stages.training.loop import STEPS, Outcome
+from descant.stages.training.loop import Outcome
 from descant.stages.training.settings import Optimisation
 from descant.stages.training.step_log import read_steps
+from descant.stages.training.workplace import STEPS
 
 
 def measured(result: Outcome, settings: Optimisation, workplace: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import torch
 
 from descant.artifacts.commit import files_of
+from descant.artifacts.mirror import fetch
 from descant.core.fingerprint import file_digest, folder_digest
 from descant.stages.training.settings import BatchPlan, Optimisation, TrainCompute
 
@@ -53,7 +54,7 @@ class Training(ABC):
 
     def rows_digest(self) -> str:
         """The sha256 of the files of ``rows``."""
-        return folder_digest({name: file_digest(path) for name, path in files_of(self.rows).items()})
+        return folder_digest({name: file_digest(path) for name, path in files_of(fetch(self.rows)).items()})
 
 
 @dataclass(frozen=True)

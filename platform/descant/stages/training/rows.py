@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from descant.artifacts.mirror import fetch
 from descant.core.errors import DataError
 from descant.data.prompts import PromptedText
 
@@ -46,7 +47,7 @@ def read_rows(path: Path, *, num_negatives: int) -> list[TrainingRow]:
 
     Raises DataError, naming the row, for missing columns, repeated ids, empty texts and too few negatives.
     """
-    table = pq.read_table(path)
+    table = pq.read_table(fetch(path))
     missing = sorted(set(COLUMNS) - set(table.column_names))
     if missing:
         raise _refused(str(path), f"lacks the columns {', '.join(missing)}")

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from descant.artifacts.commit import storage_errors
+from descant.artifacts.mirror import pull_missing
 from descant.core.errors import ConfigError, IntegrityError
 from descant.core.seeds import seed_for
 from descant.stages.training.checkpoints import (
@@ -21,6 +22,7 @@ from descant.stages.training.checkpoints import (
     seal,
 )
 from descant.stages.training.workers import first_answers
+from descant.stages.training.workplace import share_files
 
 TAG = "state"
 
@@ -29,10 +31,12 @@ def save_state(engine: Any, root: Path, manifest: CheckpointManifest) -> Checkpo
     """Save all workers' state as one new checkpoint; every worker must call this."""
     folder = first_answers(lambda: new_checkpoint(root, manifest.step))
     with storage_errors(folder):
+        (folder / TAG).mkdir(parents=True, exist_ok=True)  # on this worker's machine
         engine.save_checkpoint(str(folder), tag=TAG, save_latest=False, exclude_frozen_parameters=True)
         _rng_file(folder).write_text(json.dumps(random_state()))
     dist.barrier()
-    return first_answers(lambda: seal(folder, manifest))
+    elsewhere = share_files(folder)
+    return first_answers(lambda: seal(folder, manifest, elsewhere))
 
 
 def find_state(root: Path, wanted: CheckpointManifest) -> tuple[Checkpoint | None, tuple[Skipped, ...]]:
@@ -57,6 +61,7 @@ def find_state(root: Path, wanted: CheckpointManifest) -> tuple[Checkpoint | Non
 
 def load_state(engine: Any, checkpoint: Checkpoint) -> None:
     """Put a verified checkpoint into a fresh engine; this worker's random generators too, where as many saved it."""
+    pull_missing(checkpoint.folder)
     path, _ = engine.load_checkpoint(str(checkpoint.folder), tag=TAG, load_module_strict=False)
     if path is None:
         raise IntegrityError(

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 from descant.core.errors import DescantError, Interrupted, ResourceError
 from descant.stages.training.in_process import train_here
-from descant.stages.training.loop import STEPS, STOP, Outcome, train
+from descant.stages.training.loop import Outcome, train
 from descant.stages.training.objective import Training
 from descant.stages.training.settings import TrainCompute
-from descant.stages.training.step_log import StepReport, read_steps
+from descant.stages.training.step_log import StepReport
+from descant.stages.training.workplace import RAY, Followed
 
 if TYPE_CHECKING:
     from ray.train import ScalingConfig, TrainingFailedError
@@ -43,15 +44,16 @@ def run_training(training: Training, on_progress: Callable[[StepReport], None]) 
     training = training.resolved()
     training.check()
     training.folder.mkdir(parents=True, exist_ok=True)
-    (training.folder / STOP).unlink(missing_ok=True)
+    followed = Followed(training.folder, training.rows)
     if not training.compute.workers:
         return train_here(training, on_progress)
-    ray_folder = training.folder / "ray"
+    ray_folder = training.folder / RAY
     with ThreadPoolExecutor(1) as executor:
         running = executor.submit(_fit, training, ray_folder)
-        _follow(training.folder, running, on_progress)
+        _follow(followed, running, on_progress)
     shutil.rmtree(ray_folder, ignore_errors=True)
     answer = running.result()
+    followed.take_results()
     if isinstance(answer, DescantError):
         raise answer
     return answer
@@ -111,14 +113,14 @@ def _work(config: dict[str, Training]) -> Outcome | DescantError:
 
 
 def _follow(
-    folder: Path, running: "Future[Outcome | DescantError]", on_progress: Callable[[StepReport], None]
+    followed: Followed, running: "Future[Outcome | DescantError]", on_progress: Callable[[StepReport], None]
 ) -> None:
     """Report new lines of the step log until the training ends; make the first Ctrl-C a request to stop."""
     last_step, asked = 0, False
     while True:
         ended = running.done()
         try:
-            for figures in read_steps(folder / STEPS):
+            for figures in followed.steps(at_end=ended):
                 if figures.step > last_step:
                     on_progress(figures)
                     last_step = figures.step
@@ -130,9 +132,9 @@ def _follow(
                 raise
             asked = True
             log.warning("stopping after this step; press Ctrl-C again not to wait")
-            (folder / STOP).touch()
+            followed.ask_to_stop()
         except BaseException:  # whoever follows has seen enough, as a scheduler of trials
-            (folder / STOP).touch()
+            followed.ask_to_stop()
             raise
 
 
