@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from descant.run.private_ray import ENVIRONMENT, token_environment
@@ -32,24 +32,28 @@ def may_make_namespaces() -> bool:
 
 
 class Hosts:
-    """A head without CPUs and ``workers`` hosts with ``cpus`` each, one Ray that asks for a token."""
+    """A head without CPUs and hosts that work, on one network and in one Ray that asks for a token.
 
-    def __init__(self, folder: Path, workers: int, cpus: int) -> None:
-        self._folder = folder
+    What a process sees in the folder ``own`` is its node's alone: a disk in memory, empty at first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.own = folder, folder / "own"
+        self.own.mkdir()
         self._tag = f"d{os.getpid() % 100_000}"
         self._bridge = f"{self._tag}b"
         self._subnet = f"10.{os.getpid() % 200 + 20}.77"
         self._hosts: list[str] = []
         self._sessions: list[int] = []
         self.variables = ENVIRONMENT | token_environment(folder / "token")
-        with ExitStack() as unless_up:
-            unless_up.callback(self.close)
-            self._build(workers, cpus)
-            unless_up.pop_all()
-
-    def _build(self, workers: int, cpus: int) -> None:
+        self.gateway = f"{self._subnet}.1"
+        """The address of this machine itself on the hosts' network."""
         self._ip("link", "add", self._bridge, "type", "bridge")
+        self._ip("address", "add", f"{self.gateway}/24", "dev", self._bridge)
         self._ip("link", "set", self._bridge, "up")
+
+    def start(self, workers: int, cpus: int) -> None:
+        """Start the head and so many workers with ``cpus`` each."""
         head = self._add_host()
         self._start(
             head,
@@ -63,13 +67,21 @@ class Hosts:
         )
         self.variables["RAY_ADDRESS"] = f"{self._address(head)}:{PORT}"
         for _ in range(workers):
-            host = self._add_host()
-            self._start(host, [f"--address={self.variables['RAY_ADDRESS']}", f"--num-cpus={cpus}"])
+            self.add_worker(cpus)
+
+    def add_worker(self, cpus: int) -> None:
+        """One more host."""
+        host = self._add_host()
+        self._start(host, [f"--address={self.variables['RAY_ADDRESS']}", f"--num-cpus={cpus}"])
+
+    def kill(self, number: int) -> None:
+        """Host ``number`` loses its power."""
+        end(self._sessions[number])
 
     @property
     def on_head(self) -> Sequence[str]:
         """What a command on the head begins with."""
-        return ("ip", "netns", "exec", self._hosts[0])
+        return self._on(self._hosts[0])
 
     def pull_cable(self, number: int, seconds: float) -> None:
         """Nothing reaches or leaves host ``number`` for a while; its connections stay open."""
@@ -107,9 +119,13 @@ class Hosts:
     def _address(self, host: str) -> str:
         return f"{self._subnet}.{self._hosts.index(host) + 10}"
 
+    def _on(self, host: str) -> Sequence[str]:
+        mount = ("sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(self.own))
+        return ("ip", "netns", "exec", host, *mount)
+
     def _start(self, host: str, arguments: Sequence[str]) -> None:
         command = [
-            *("ip", "netns", "exec", host, sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
+            *(*self._on(host), sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
             *(f"--node-ip-address={self._address(host)}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
             *("--disable-usage-stats", *arguments),
         ]

@@ -131,10 +131,13 @@ def hosts() -> Iterator[Hosts]:
     if not may_make_namespaces():
         pytest.skip("network namespaces cannot be made here")
     folder = new_home()
-    made = Hosts(folder, workers=2, cpus=CPUS)
-    yield made
-    made.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    made = Hosts(folder)
+    try:
+        made.start(workers=2, cpus=CPUS)
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.netns
