@@ -100,6 +100,6 @@ def test_plan_of_a_cluster_that_adds_nodes_refuses_nothing_and_says_so(cluster: 
 def test_submission_without_room_is_refused_before_anything_is_sent(cluster: Path) -> None:
     profile = Profile.model_validate({"train": {"workers": 4}})
     with pytest.raises(ResourceError, match="E-PLC-ROOM"):
-        submit(reach(str(cluster)), load_recipe(SMOKE), Path("/mnt/store"), profile, [])
+        submit(reach(str(cluster)), load_recipe(SMOKE), "/mnt/store", profile, [])
     assert [one for one in TwoNodes.asked if not one.startswith("GET")] == []
     assert TwoNodes.asked[-1].startswith("GET /api/jobs/")

@@ -134,10 +134,10 @@ def test_profile_arrives_as_it_was(quickstart: Recipe, tmp_path: Path, folder: s
 
 
 def test_id_is_made_of_the_settings_and_the_store(quickstart: Recipe) -> None:
-    same = submission_id(load_recipe(QUICKSTART), Path("/store"))
-    assert submission_id(quickstart, Path("/store")) == same
+    same = submission_id(load_recipe(QUICKSTART), "/store")
+    assert submission_id(quickstart, "/store") == same
     others = {
-        submission_id(recipe_at(QUICKSTART, "seed=18"), Path("/store")),
+        submission_id(recipe_at(QUICKSTART, "seed=18"), "/store"),
         submission_id(quickstart, Path("/elsewhere")),
     }
     assert len(others | {same}) == 3
@@ -148,7 +148,7 @@ def test_id_is_made_of_the_settings_and_the_store(quickstart: Recipe) -> None:
 def test_id_is_plain_whatever_the_job_is_called(name: str) -> None:
     recipe = load_recipe(QUICKSTART)
     renamed = Recipe(recipe.path, (), name, recipe.job, recipe.text, recipe.digest)
-    first = submission_id(renamed, Path("/store"))
+    first = submission_id(renamed, "/store")
     assert ID.fullmatch(first)
     assert ID.fullmatch(f"{first}-9999999")
 
@@ -214,13 +214,13 @@ def other_ray(tmp_path: Path) -> Iterator[Cluster]:
     with ThreadingHTTPServer(("127.0.0.1", 0), OtherRay) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         api = ClusterApi(f"http://127.0.0.1:{running.server_port}", token)
-        yield Cluster("other", api, Path("/store"), None, "python", None)
+        yield Cluster("other", api, "/store", None, "python", None)
         running.shutdown()
 
 
 def test_other_version_of_ray_is_refused_with_both_named(other_ray: Cluster, quickstart: Recipe) -> None:
     with pytest.raises(DependencyError) as raised:
-        submit(other_ray, quickstart, Path("/store"), Profile(), [])
+        submit(other_ray, quickstart, "/store", Profile(), [])
     assert raised.value.exit_code == 7
     assert OtherRay.ray in str(raised.value)
     assert version("ray") in str(raised.value)
@@ -256,7 +256,7 @@ def test_cluster_that_takes_no_connection_ends_in_time(tmp_path: Path, quickstar
 def test_secret_in_an_override_is_not_sent(other_ray: Cluster, quickstart: Recipe, override: str) -> None:
     recipe = Recipe(quickstart.path, (override,), "x", quickstart.job, "", "")
     with pytest.raises(PolicyError) as raised:
-        submit(other_ray, recipe, Path("/store"), Profile(), [])
+        submit(other_ray, recipe, "/store", Profile(), [])
     assert raised.value.exit_code == 6
     assert CANARY not in str(raised.value)
     assert OtherRay.asked == []
@@ -266,7 +266,7 @@ def test_password_in_a_recipe_is_not_sent(other_ray: Cluster) -> None:
     recipe = recipe_at(QUICKSTART, f"data.path=https://me:{CANARY}@host/x")
     bare = Recipe(recipe.path, (), recipe.job_name, recipe.job, "", "")
     with pytest.raises(PolicyError):
-        submit(other_ray, bare, Path("/store"), Profile(), [])
+        submit(other_ray, bare, "/store", Profile(), [])
     assert OtherRay.asked == []
 
 
@@ -286,7 +286,7 @@ def test_cluster_is_read_from_its_folder(tmp_path: Path) -> None:
     cluster = reach(where)
     assert cluster.api.url == "https://ray.example:8265"
     assert (cluster.store, cluster.data, cluster.python) == (
-        Path("/mnt/store"),
+        "/mnt/store",
         Path("/mnt/data"),
         "/opt/bin/python",
     )
@@ -301,6 +301,7 @@ def test_cluster_is_read_from_its_folder(tmp_path: Path) -> None:
         ({"url": "https://me:secret@ray.example"}, "url"),
         ({"url": "ftp://ray.example"}, "url"),
         ({"store": "results"}, "absolute"),
+        ({"store": "s3://key:secret@bucket/x"}, "no user"),
         ({"data": "data"}, "absolute"),
     ],
 )
@@ -313,7 +314,7 @@ def test_cluster_that_would_be_unsafe_or_unclear_is_refused(
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8265", "http://localhost:8265", "http://[::1]:8265"])
 def test_end_of_a_tunnel_may_be_plain_http(url: str) -> None:
-    Access(url=url, token_file=Path("t"), store=Path("/s"))
+    Access(url=url, token_file=Path("t"), store="/s")
 
 
 def test_cluster_that_does_not_say_where_it_answers_is_refused() -> None:
