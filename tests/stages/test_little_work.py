@@ -1,4 +1,4 @@
-"""What is a single part is made in the process of its step: no Ray is asked, though the profile has workers."""
+"""Little work is done in the process of its step: no Ray is asked, though the profile has workers."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from descant.data.running_text import RunningText
 from descant.models.encoder import EncoderSpec
 from descant.run.profile import Profile
 from descant.stages.base import Step
+from descant.stages.compute_bases import ComputeBases
 from descant.stages.embed import EmbedPassages, EmbedQueries
 from descant.stages.fetch import Fetch
 from descant.stages.filter_text import FilterText
@@ -39,4 +40,12 @@ def test_single_file_is_filtered_without_ray(tmp_path: Path) -> None:
     stage = FilterText(source=RunningText(files=(str(path),)))
     texts = made(Step("texts", stage), Store(tmp_path / "store"), profile)["texts"]
     assert texts.names("texts-") == ["texts-00000"]
+    assert not ray.is_initialized()
+
+
+def test_small_weights_are_decomposed_without_ray(tmp_path: Path) -> None:
+    assert PROFILE.compute_bases.workers
+    stage = ComputeBases(model=ENCODER.model)
+    bases = made(Step("bases", stage), Store(tmp_path / "store"), PROFILE)["bases"]
+    assert len(bases.names("basis-")) == 12
     assert not ray.is_initialized()
