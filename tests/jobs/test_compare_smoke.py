@@ -1,6 +1,5 @@
-"""The smoke comparison as a user runs it: to its end, again, and killed in the middle."""
+"""The smoke comparison as a user runs it: to its end, again, asked to stop and killed in the middle."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -39,13 +38,32 @@ def records(store: Path) -> dict[str, float]:
     return {str(path.relative_to(store)): path.stat().st_mtime for path in found}
 
 
+def interrupted(recipe: Path, store: Path, signal_number: int, *, least: int) -> tuple[int, str]:
+    """Run until there are ``least`` records, then send the signal; the exit code and what was said to stderr."""
+    said = store.with_suffix(".txt")
+    with said.open("wb") as stderr:
+        running = subprocess.Popen(
+            command(recipe, store),
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + 180
+    while len(records(store)) < least and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(0.2)
+    assert running.poll() is None, f"it ended before it could be interrupted: {said.read_text()}"
+    running.send_signal(signal_number)
+    return running.wait(timeout=120), said.read_text()
+
+
 @pytest.mark.parametrize(
-    ("recipe", "methods", "trials", "seeds"),
-    [(ADAPTERS, 8, 2, 2), (VOCABULARIES, 4, 1, 2)],
+    ("recipe", "methods", "trials", "seeds", "asked_first"),
+    [(ADAPTERS, 8, 2, 2, True), (VOCABULARIES, 4, 1, 2, False)],
     ids=["adapters", "vocabularies"],
 )
 def test_killed_comparison_goes_on_to_the_same_table(
-    tmp_path: Path, recipe: Path, methods: int, trials: int, seeds: int
+    tmp_path: Path, recipe: Path, methods: int, trials: int, seeds: int, asked_first: bool
 ) -> None:
     cells = methods * (trials + seeds)
     started = time.monotonic()
@@ -56,21 +74,18 @@ def test_killed_comparison_goes_on_to_the_same_table(
     assert "cannot be told from" in printed or "best" in printed
 
     killed = tmp_path / "killed"
-    running = subprocess.Popen(
-        command(recipe, killed),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=ROOT,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 180
-    while len(records(killed)) < methods and time.monotonic() < deadline and running.poll() is None:
-        time.sleep(0.2)
-    assert running.poll() is None, "it ended before it could be killed"
-    os.kill(running.pid, signal.SIGKILL)
-    running.wait()
+    if asked_first:  # to stop: it ends with 75 and keeps its records
+        code, said = interrupted(recipe, killed, signal.SIGTERM, least=3)
+        assert code == 75, said
+        assert "asked to stop" in said
+        stopped = records(killed)
+        assert 3 <= len(stopped) < cells
+    code, said = interrupted(recipe, killed, signal.SIGKILL, least=methods)
+    assert code == -signal.SIGKILL
     before = records(killed)
     assert methods <= len(before) < cells
+    if asked_first:
+        assert stopped.items() <= before.items(), "what was there is not made again"
 
     run(recipe, killed)
     kept = study_folder(killed) / "records"
@@ -82,21 +97,3 @@ def test_killed_comparison_goes_on_to_the_same_table(
     assert "report.html" in again
     assert "[1/" not in again, "it made something"
     assert records(killed) == before
-
-
-def test_comparison_that_is_asked_to_stop_ends_with_75_and_keeps_its_records(tmp_path: Path) -> None:
-    running = subprocess.Popen(
-        command(ADAPTERS, tmp_path),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 180
-    while len(records(tmp_path)) < 3 and time.monotonic() < deadline and running.poll() is None:
-        time.sleep(0.2)
-    running.terminate()
-    _, printed = running.communicate(timeout=120)
-    assert running.returncode == 75, printed.decode()
-    assert b"asked to stop" in printed
-    assert len(records(tmp_path)) >= 3

@@ -15,10 +15,12 @@ from descant.core.spec import Compute
 from descant.models.encoder import Precision
 from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.held import Held
-from descant.stages.map_parts import MapCompute, map_parts
+from descant.stages.map_parts import MapCompute, in_place, map_parts
 
 BASES = "bases"
 """The name under which a stage takes them as input."""
+FEW_PRODUCTS = 10**9
+"""Weights of together so many products (o x i x min(o, i); one of 1,000 x 1,000) are decomposed within seconds."""
 
 
 class ComputeBases(Stage):
@@ -47,9 +49,16 @@ class ComputeBases(Stage):
         from descant.adapters.library import targets
         from descant.models.skeleton import skeleton
 
-        names = [t.name for t in targets(skeleton(self.model), self.target_modules, ("Linear", "Conv1D"))]
-        parts = {f"basis-{number:05d}": 1 for number in range(len(names))}
-        map_parts(context, _BasisWork(context.folder, self, names), parts, unit="weights")
+        weights = targets(skeleton(self.model), self.target_modules, ("Linear", "Conv1D"))
+        sides = [sorted((weight.out_features, weight.in_features)) for weight in weights]
+        products = sum(short * short * long for short, long in sides)
+        parts = {f"basis-{number:05d}": 1 for number in range(len(weights))}
+        map_parts(
+            in_place(context) if products <= FEW_PRODUCTS else context,
+            _BasisWork(context.folder, self, [weight.name for weight in weights]),
+            parts,
+            unit="weights",
+        )
         return Outcome(parts, {"weights": len(parts)})
 
 

@@ -1,4 +1,4 @@
-"""Encode passages or queries with a pool of actors, one part at a time.
+"""Encode passages or queries with a pool of actors, one part at a time; a single part needs no actor.
 
 Passage vectors are addressed by what made them and nothing else: corpus, weights, passage prompt, pooling. Whoever
 compares query prompts, numbers of examples or example sources shares them. Only the query side carries examples.
@@ -23,7 +23,7 @@ from descant.stages.base import Outcome, Stage, StageContext
 from descant.stages.compute_bases import BASES, basis_files, reading_bases
 from descant.stages.fetch import judgements_of, passages_of, queries_of
 from descant.stages.held import Held, rows_within
-from descant.stages.map_parts import MapCompute, map_parts
+from descant.stages.map_parts import MapCompute, map_model_parts
 from descant.stages.mine_examples import examples_of
 from descant.stages.quarantine import encode_around_faults, refuse_many_faults
 from descant.stages.vectors import ADAPTS
@@ -80,7 +80,7 @@ class EmbedPassages(Stage):
         data = context.inputs["data"]
         names = data.names("passages-")
         sizes = {name.replace("passages", "vectors"): data.part(name).rows for name in names}
-        map_parts(context, _PassageWork(context, self.encoder), sizes, unit="passages")
+        map_model_parts(context, _PassageWork(context, self.encoder), sizes, unit="passages")
         return _embedded(context, sizes)
 
 
@@ -119,7 +119,7 @@ class EmbedQueries(Stage):
             f"vectors-{number:05d}": min(QUERIES_PER_PART, total - start)
             for number, start in enumerate(starts)
         }
-        map_parts(context, _QueryWork(context, self.encoder, self.split), sizes, unit="queries")
+        map_model_parts(context, _QueryWork(context, self.encoder, self.split), sizes, unit="queries")
         outcome = _embedded(context, sizes)
         model = context.inputs.get("model")
         adapts = model.manifest.spec["settings"].get("adapt", "both") if model is not None else "both"

@@ -17,7 +17,7 @@ from descant.data.near_duplicates import BANDS, bands
 from descant.data.running_text import RunningText
 from descant.data.text_filters import TextFilters, normalised
 from descant.stages.base import Outcome, Stage, StageContext
-from descant.stages.map_parts import MapCompute, map_parts
+from descant.stages.map_parts import MapCompute, map_light_parts
 
 DOCUMENTS_AT_ONCE = 1000
 FILTERED = pa.schema([("id", pa.string()), ("text", pa.string()), ("bands", pa.list_(pa.int64(), BANDS))])
@@ -42,7 +42,8 @@ class FilterText(Stage):
     def run(self, context: StageContext) -> Outcome:
         """Publish ``texts-*``, one for each file; raise DataError where no document is left."""
         names = [f"texts-{number:05d}" for number in range(len(self.source.files))]
-        map_parts(context, _FilterWork(context.folder, self), dict.fromkeys(names, 1), unit="files")
+        sizes = dict.fromkeys(names, 1)
+        map_light_parts(context, _FilterWork(context.folder, self), sizes, unit="files")
         parts = [context.draft.published(name) for name in names]
         reasons: Counter[str] = Counter()
         for part in parts:

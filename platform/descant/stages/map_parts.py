@@ -9,6 +9,7 @@ import logging
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from pydantic import Field
@@ -106,6 +107,11 @@ def map_parts(
     lost = context.draft.missing(sizes)
     if lost:
         _raise(lost, failures, len(sizes), context)
+
+
+def in_place(context: StageContext) -> StageContext:
+    """The same, for work that takes less than starting an actor: its parts are made in the calling process."""
+    return replace(context, compute=context.compute.model_copy(update={"workers": 0}))
 
 
 def map_light_parts(
