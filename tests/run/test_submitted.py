@@ -8,105 +8,43 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from descant.artifacts.store import Store
 from descant.artifacts.verify import verify
-from descant.run.clusters.jobs import SubmittedJob, find_job, list_jobs
-from descant.run.clusters.local import LocalCluster, down, up
+from descant.run.clusters.jobs import find_job, list_jobs
+from descant.run.clusters.local import MARK, LocalCluster, down, up
+from descant.run.clusters.marked import marked
 from descant.run.profile import RayCompute
+from tests.run.own_jobs import CANARY, PASSAGES, write_place
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(400)]
 
-CANARY = "c4nary-b3c0mes-a-secret"
-JOBS = '''
-"""A table of jobs of one's own."""
-
-import time
-from collections.abc import Mapping
-from typing import ClassVar, Literal
-
-from descant.artifacts.models import TinyModel
-from descant.data.beir import Beir
-from descant.models.encoder import EncoderSpec
-from descant.run.job import Job
-from descant.stages.base import Outcome, Stage, StageContext, Step
-from descant.stages.embed import EmbedPassages
-from descant.stages.fetch import Fetch
-
-
-class Wait(Stage):
-    """Takes its time."""
-
-    name: ClassVar[str] = "wait"
-    seconds: float
-
-    def run(self, context: StageContext) -> Outcome:
-        for tenth in range(int(self.seconds * 10)):
-            context.progress(tenth, self.seconds * 10, "tenths")
-            time.sleep(0.1)
-        return Outcome([], {})
-
-
-class Embed(Job):
-    """Fetches and embeds on workers."""
-
-    job: Literal["embed_it"] = "embed_it"
-    data: Beir
-    note: str = ""
-
-    def steps(self) -> Mapping[str, Step]:
-        data = Step("fetch", Fetch(source=self.data))
-        encoder = EncoderSpec(model=TinyModel(architecture="bert"), pooling="mean")
-        return {"vectors": Step("embed", EmbedPassages(encoder=encoder), {"data": data})}
-
-
-class Waits(Job):
-    """Waits."""
-
-    job: Literal["wait"] = "wait"
-    seconds: float
-
-    def steps(self) -> Mapping[str, Step]:
-        return {"waited": Step("wait", Wait(seconds=self.seconds))}
-
-
-JOBS = (Embed, Waits)
-'''
+COMPUTE = RayCompute(num_cpus=3, object_store_megabytes=80)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with jobs, recipes and data of one's own, and with secrets that nobody asked for."""
-    folder = tmp_path_factory.mktemp("place")
-    jobs = folder / "jobs"
-    (jobs / "recipes").mkdir(parents=True)
-    (jobs / "__init__.py").write_text(JOBS)
-    (jobs / ".env").write_text(f"HF_TOKEN={CANARY}\n")
-    (jobs / ".git").mkdir()
-    (jobs / ".git" / "config").write_text(f"url = https://me:{CANARY}@host/x\n")
-    data = jobs / "data" / "mine"
-    (data / "qrels").mkdir(parents=True)
-    (data / "corpus.jsonl").write_text(
-        "".join(json.dumps({"_id": f"p{i}", "title": "", "text": f"passage {i}"}) + "\n" for i in range(8))
-    )
-    (data / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "passage"}) + "\n")
-    (data / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\tp1\t1\n")
-    source = '{kind: beir, path: "${DESCANT_JOBS}/data/mine", train_split: null}'
-    (jobs / "recipes" / "embed.yaml").write_text(f"job: embed_it\ndata: {source}\n")
-    (jobs / "recipes" / "wait.yaml").write_text("job: wait\nseconds: 60\n")
-    return folder
+    return write_place(tmp_path_factory.mktemp("place"))
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DESCANT_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("HF_TOKEN", CANARY)
-        yield up(RayCompute(num_cpus=3, object_store_megabytes=80))[0]
+        yield
         down()
+
+
+@pytest.fixture
+def cluster(home: None) -> LocalCluster:
+    """One for all tests, unless a test has killed it."""
+    return up(COMPUTE)[0]
 
 
 def started(place: Path, *arguments: str) -> "subprocess.Popen[str]":
@@ -124,10 +62,6 @@ def ran(place: Path, *arguments: str) -> tuple[int, str]:
     process = started(place, *arguments)
     printed, _ = process.communicate(timeout=240)
     return process.returncode, printed
-
-
-def jobs_of(cluster: LocalCluster, kind: str) -> list[SubmittedJob]:
-    return [job for job in list_jobs(cluster.api) if job.id.startswith(kind)]
 
 
 def until(cluster: LocalCluster, job: str, state: str) -> None:
@@ -277,3 +211,40 @@ def test_secrets_are_nowhere(cluster: LocalCluster, place: Path) -> None:
     running = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
     assert CANARY not in running
     assert token not in running
+
+
+def entries(store: Path) -> dict[str, int]:
+    """Every published part of vectors, and when that was."""
+    return {path.name: path.stat().st_mtime_ns for path in store.glob("embed/*/entries/*.json")}
+
+
+def test_cluster_that_is_killed_and_the_same_submission_to_the_next_one_change_nothing(
+    cluster: LocalCluster, place: Path
+) -> None:
+    """All of its processes at once, as a machine that loses power. Last in this file: its log of jobs is gone then."""
+    assert ran(place, "submit", "jobs/recipes/embed.yaml")[0] == 0
+    apart = place / "apart"
+    submit = ("submit", "jobs/recipes/embed.yaml", "--store", str(apart))
+    assert ran(place, *submit, "--detach")[0] == 0
+    deadline = time.monotonic() + 120
+    while len(entries(apart)) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    for process in marked(MARK, str(Path(cluster.token).parent)):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    before = entries(apart)
+    assert 3 <= len(before) < PASSAGES, "the job ended before it could be disturbed"
+
+    assert up(COMPUTE)[1]
+    code, printed = ran(place, *submit)
+    assert code == 0, printed
+    after = entries(apart)
+    assert len(after) == PASSAGES
+    assert {name: after[name] for name in before} == before, "a part that was there was made again"
+    golden = {result.address: result.manifest.digest for result in Store(place / "store").all()}
+    results = list(Store(apart).all())
+    assert {result.manifest.stage for result in results} == {"embed", "fetch"}
+    for result in results:
+        assert verify(result) == []
+        assert result.manifest.digest == golden[result.address]

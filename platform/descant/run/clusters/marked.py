@@ -11,7 +11,7 @@ END_SECONDS = 5.0
 
 def end_marked(name: str, value: str) -> int:
     """End every process whose variable ``name`` is ``value``, and all that these started; how many there were."""
-    left = list(_marked(name, value))
+    left = list(marked(name, value))
     number = len(left)
     for end in (psutil.Process.terminate, psutil.Process.kill):
         for process in left:
@@ -21,8 +21,10 @@ def end_marked(name: str, value: str) -> int:
     return number
 
 
-def _marked(name: str, value: str) -> set[psutil.Process]:
-    """Children too: a process that renames itself, as Ray's workers do, may lose what was written beside its name."""
+def marked(name: str, value: str) -> set[psutil.Process]:
+    """Every process whose variable ``name`` is ``value``, and all that these started: one that renames itself, as Ray's
+    workers do, may lose what was written beside its name.
+    """
     found: set[psutil.Process] = set()
     for process in psutil.process_iter():
         with suppress(psutil.AccessDenied, psutil.NoSuchProcess):
