@@ -1,5 +1,6 @@
 """What the doctor makes of what the nodes say."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,19 @@ from s3fs import S3FileSystem
 from descant.artifacts.bucket import Bucket
 from descant.run.clusters.api import ClusterApi
 from descant.run.clusters.doctor import Finding, examine, findings_of, findings_table
-from descant.run.clusters.probe import data_problem, libraries, look, store_problem
+from descant.run.clusters.probe import data_problem, libraries, look, store_problem, temporary_folder
 from descant.run.clusters.reach import Cluster
 from tests.object_store import BUCKET, VARIABLES, proxy, s3_server
 
 WORD = "doctor-0123"
+ROOM = {"free_bytes": 1 << 40, "temporary_free_bytes": 1 << 40, "temporary_used": 0.5}
+"""The disks of the machine that runs the tests may be full."""
 
 
 @pytest.fixture
 def answer(tmp_path: Path) -> dict[str, Any]:
     (tmp_path / WORD).write_text(WORD)
-    return look(str(tmp_path), WORD, 0)
+    return look(str(tmp_path), WORD, 0, str(tmp_path)) | ROOM
 
 
 def problems(answer: dict[str, Any], *, has_gpus: bool = False) -> dict[str, str]:
@@ -28,7 +31,7 @@ def problems(answer: dict[str, Any], *, has_gpus: bool = False) -> dict[str, str
 
 
 def test_this_machine_is_as_it_is(answer: dict[str, Any]) -> None:
-    assert problems(answer | {"free_bytes": 1 << 40}) == {}
+    assert problems(answer) == {}
 
 
 @pytest.mark.parametrize(
@@ -39,27 +42,28 @@ def test_this_machine_is_as_it_is(answer: dict[str, Any]) -> None:
         ({"libraries": {"ray": libraries()["ray"]}}, "libraries on a", "no torch"),
         ({"store": "is not the folder"}, "store on a", "is not the folder"),
         ({"free_bytes": 1 << 30}, "store on a", "1 GiB free"),
+        ({"temporary_free_bytes": 4 << 30}, "temporary folder on a", "4 GiB free"),
+        ({"temporary_used": 0.955}, "temporary folder on a", "96% used"),
         ({"data": "there is no /data"}, "data on a", "/data"),
     ],
 )
 def test_what_is_wrong_is_named(
     answer: dict[str, Any], changes: dict[str, Any], subject: str, said: str
 ) -> None:
-    found = problems(answer | {"free_bytes": 1 << 40} | changes)
+    found = problems(answer | changes)
     assert list(found) == [subject]
     assert said in found[subject]
 
 
 def test_torch_for_cpus_beside_gpus_is_wrong(answer: dict[str, Any]) -> None:
-    well = answer | {"free_bytes": 1 << 40}
-    assert list(problems(well | {"torch_cuda": ""}, has_gpus=True)) == ["torch on a"]
-    assert problems(well | {"torch_cuda": "13.0"}, has_gpus=True) == {}
+    assert list(problems(answer | {"torch_cuda": ""}, has_gpus=True)) == ["torch on a"]
+    assert problems(answer | {"torch_cuda": "13.0"}, has_gpus=True) == {}
 
 
 def test_build_of_a_version_makes_no_difference(answer: dict[str, Any]) -> None:
     torch = answer["libraries"]["torch"].split("+")[0]
     other = answer["libraries"] | {"torch": f"{torch}+cu130"}
-    assert problems(answer | {"free_bytes": 1 << 40, "libraries": other}) == {}
+    assert problems(answer | {"libraries": other}) == {}
 
 
 def test_folder_that_the_nodes_do_not_share_is_seen(tmp_path: Path) -> None:
@@ -75,6 +79,7 @@ def test_bucket_that_the_nodes_cannot_use_is_seen(monkeypatch: pytest.MonkeyPatc
     with s3_server() as server:
         for name, value in {**VARIABLES, "AWS_ENDPOINT_URL": server}.items():
             monkeypatch.setenv(name, value)
+        S3FileSystem.clear_instance_cache()
         bucket = Bucket(f"s3://{BUCKET}/team")
         assert "other contents" in store_problem(bucket.url, WORD, 1)
         bucket.write(WORD, WORD.encode())
@@ -84,6 +89,20 @@ def test_bucket_that_the_nodes_cannot_use_is_seen(monkeypatch: pytest.MonkeyPatc
             S3FileSystem.clear_instance_cache()
             monkeypatch.setenv("AWS_ENDPOINT_URL", address)
             assert "Forbidden" in store_problem(bucket.url, WORD, 1)
+
+
+def test_temporary_folder_is_shown_where_all_is_well(answer: dict[str, Any], tmp_path: Path) -> None:
+    found = {finding.subject: finding.found for finding in findings_of("a", answer, "/s", has_gpus=False)}
+    assert found["temporary folder on a"] == f"{tmp_path}, 1,024 GiB free, 50% used"
+
+
+def test_use_of_the_temporary_folder_is_counted_as_ray_counts_it(tmp_path: Path) -> None:
+    """Ray takes what is reserved for root for used, df does not."""
+    disk = os.statvfs(tmp_path)
+    seen = look(str(tmp_path), WORD, 0, temporary_folder(f"{tmp_path}/session_1/sockets/plasma_store"))
+    assert seen["temporary"] == str(tmp_path)
+    assert seen["temporary_used"] == pytest.approx(1 - disk.f_bavail / disk.f_blocks, abs=0.01)
+    assert seen["temporary_free_bytes"] == pytest.approx(disk.f_bavail * disk.f_frsize, rel=0.05)
 
 
 def test_data_that_are_not_there_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 LEAST_FREE = 10 * GIBIBYTE
 """Of the store: less than that does not hold the results of a small study."""
+LEAST_TEMPORARY = 5 * GIBIBYTE
+"""Of a node's temporary folder: Ray spills there what its object store has no room for, and writes its logs."""
+MOST_USED = 0.95
+"""Share of a file system above which Ray does not spill to it (its ``local_fs_capacity_threshold``)."""
 PROBE_SECONDS = 180.0
 """What the probe may take: its packages are unpacked, and every node imports torch."""
 
@@ -79,6 +83,7 @@ def findings_of(node: str, answer: Mapping[str, Any], store: str, *, has_gpus: b
             "" if answer["free_bytes"] >= LEAST_FREE else "Make room, or name a larger disk as the store."
         )
         yield Finding(f"store on {node}", f"{store}, {free:,.0f} GiB free", remedy)
+    yield _temporary(node, answer)
     if answer["data"]:
         yield Finding(
             f"data on {node}", answer["data"], "Mount the data there, or correct 'data' of the cluster."
@@ -114,6 +119,14 @@ def _libraries(node: str, answer: Mapping[str, Any]) -> Finding:
     return Finding(
         f"libraries on {node}", found, "Install the versions of constraints.txt there (clusters/image)."
     )
+
+
+def _temporary(node: str, answer: Mapping[str, Any]) -> Finding:
+    free, used = answer["temporary_free_bytes"], answer["temporary_used"]
+    found = f"{answer['temporary']}, {free / GIBIBYTE:,.0f} GiB free, {used:.0%} used"
+    is_well = free >= LEAST_TEMPORARY and used < MOST_USED
+    remedy = f"Make room, or give Ray one on a larger disk: it spills there below {MOST_USED:.0%} alone."
+    return Finding(f"temporary folder on {node}", found, "" if is_well else remedy)
 
 
 def _series(version: str) -> list[str]:

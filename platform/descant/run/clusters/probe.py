@@ -1,6 +1,7 @@
 """What a cluster's nodes say of themselves: run there as a job, by ``descant doctor``.
 
-One task on each node looks at its Python, its libraries and the store, where the driver has left a word.
+One task on each node looks at its Python, its libraries, its temporary folder and the store, where the driver has left
+a word.
 """
 
 from __future__ import annotations
@@ -47,16 +48,19 @@ def libraries() -> dict[str, str]:
     return found
 
 
-def look(store: str, word: str, number: int) -> dict[str, Any]:
-    """What the node that this runs on has."""
+def look(store: str, word: str, number: int, temporary: str) -> dict[str, Any]:
+    """What the node that this runs on has; ``temporary`` is Ray's temporary folder there."""
     import torch
 
-    disk = nearest_folder(Store(store).root)
+    results, disk = nearest_folder(Store(store).root), shutil.disk_usage(temporary)
     return {
         "python": platform.python_version(),
         "libraries": libraries(),
         "store": store_problem(store, word, number),
-        "free_bytes": shutil.disk_usage(disk).free,
+        "free_bytes": shutil.disk_usage(results).free,
+        "temporary": temporary,
+        "temporary_free_bytes": disk.free,
+        "temporary_used": 1 - disk.free / disk.total,  # as Ray counts: what is reserved for root is used
         "data": data_problem(),
         "torch_cuda": torch.version.cuda or "",
     }
@@ -108,6 +112,14 @@ def data_problem() -> str:
     return f"there is no {data}" if data and not Path(data).is_dir() else ""
 
 
+def temporary_folder(socket: str) -> str:
+    """Of the Ray whose object store answers at ``socket``: ``/tmp/ray`` of ``/tmp/ray/session_1/sockets/plasma_store``.
+
+    Ray spills objects into it, unless it was told another folder.
+    """
+    return str(Path(socket).parents[2])
+
+
 def main(store: str, word: str) -> None:
     """Ask every living node, and write one line with the answers by the nodes' addresses."""
     import ray
@@ -124,7 +136,7 @@ def main(store: str, word: str) -> None:
         for number, node in enumerate(nodes):
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             task: Any = ray.remote(look).options(num_cpus=0, scheduling_strategy=there)
-            asked.append(task.remote(store, word, number))
+            asked.append(task.remote(store, word, number, temporary_folder(node["ObjectStoreSocketName"])))
         names = [f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}" for node in nodes]
         answers = dict(zip(names, ray.get(asked), strict=True))
     finally:
