@@ -87,7 +87,7 @@ class Trainer:
 
     def __init__(self, training: Training) -> None:
         self.training = training
-        self.workplace = Workplace(training.folder)
+        self.workplace = Workplace(training.folder, training.rows)
         self.settings = settings = training.settings
         self.position = 0
         self._recipe = training.recipe()

@@ -25,8 +25,8 @@ LOOK_SECONDS = 5.0
 class Workplace:
     """A training's folder, as one of its workers sees it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, rows: Path) -> None:
+        self.folder, self._given = folder, {STOP, CHECKPOINTS, RAY, rows.name}
         self._looked = self._copied = time.monotonic()
 
     def stop_asked(self) -> bool:
@@ -49,7 +49,7 @@ class Workplace:
         """Let the others have what was saved at the end."""
         if mirror_of(self.folder) is not None:
             for path in self.folder.iterdir():
-                if path.name not in (STOP, CHECKPOINTS, RAY) and not path.name.startswith("."):
+                if path.name not in self._given and not path.name.startswith("."):
                     push(path)
 
 
@@ -57,7 +57,7 @@ class Followed:
     """A training's folder, as the process that started it sees it."""
 
     def __init__(self, folder: Path, rows: Path) -> None:
-        self.folder = folder
+        self.folder, self._given = folder, {STOP, CHECKPOINTS, RAY, rows.name}
         self._mirror, self._looked = mirror_of(folder), 0.0
         self._log = folder / STEPS if self._mirror is None else folder / f".{STEPS}.followed"
         (folder / STOP).unlink(missing_ok=True)
@@ -84,7 +84,7 @@ class Followed:
             names = {
                 key.removeprefix(f"{here}/").partition("/")[0] for key in self._mirror.bucket.sizes(here)
             }
-            for name in names - {STOP, CHECKPOINTS, RAY}:
+            for name in names - self._given:
                 pull(self.folder / name)
 
 
