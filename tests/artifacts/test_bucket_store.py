@@ -1,56 +1,22 @@
-"""Stores on URLs, on a real S3 server: commits from several machines, leases, damage, kills, lost answers."""
+"""Stores on URLs, on a real S3 server: results from several machines, damage, hostile names."""
 
-import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import boto3
 import pytest
-import s3fs
 
 from descant.artifacts.bucket import Bucket
-from descant.artifacts.bucket_lease import Pace, bucket_lease
 from descant.artifacts.commit import publish, published
-from descant.artifacts.mirror import fetch, mirror_of, mirror_root
-from descant.artifacts.store import Artifact, Store
+from descant.artifacts.mirror import fetch, mirror_of, mirror_root, pull_missing
+from descant.artifacts.store import Store
 from descant.artifacts.verify import repair, verify
-from descant.core.errors import BusyError, ConfigError, DependencyError, IntegrityError
+from descant.core.errors import ConfigError, IntegrityError, PolicyError
+from tests.artifacts.bucket_checks import assert_whole, files, found, object_of, texts
 from tests.artifacts.build_one import ADDRESS, PARTS, build
-from tests.object_store import VARIABLES, WRITES, Fate, Machine, proxy
-
-QUICK = Pace(renew=0.1, lapse=1.0, poll=0.1)
-
-
-def found(root: Path) -> Artifact:
-    artifact = Store(root).find(*ADDRESS)
-    assert artifact is not None
-    return artifact
-
-
-def texts(artifact: Artifact) -> dict[str, str]:
-    return {name: artifact.path(name).read_text() for name in artifact.names()}
-
-
-def object_of(url: str, artifact: Artifact, name: str) -> tuple[Bucket, str]:
-    return Bucket(url), f"{artifact.address}/{artifact.part(name).path}"
-
-
-def assert_whole(url: str, root: Path) -> None:
-    """The result in the bucket is finished and right, and nothing else is left at its address."""
-    artifact = found(root)
-    assert verify(artifact) == []
-    assert texts(artifact) == PARTS
-    listed = {part.path for part in artifact.manifest.parts} | {"manifest.json"}
-    listed |= {f"entries/{name}.json" for name in PARTS}
-    assert {key.removeprefix(f"{artifact.address}/") for key in Bucket(url).sizes(artifact.address)} == listed
+from tests.object_store import BUCKET, Machine
 
 
 def test_result_is_found_and_read_on_another_machine(url: str, here: Machine, there: Machine) -> None:
@@ -101,163 +67,6 @@ def test_machines_that_publish_at_once_have_one_winner_or_a_conflict(
             assert fetch(folder / entry.path).exists()
 
 
-@pytest.fixture(scope="module")
-def forks() -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.artifacts.build_forked"],
-        env={**os.environ, **VARIABLES},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    yield process
-    process.kill()
-    process.communicate()
-
-
-@pytest.mark.parametrize("fate", ["lose the request", "lose the answer"])
-def test_kill_at_every_write_then_the_same_command_elsewhere_gives_the_same_result(
-    fate: Fate, server: str, url: str, forks: subprocess.Popen[str], tmp_path: Path
-) -> None:
-    """The process is killed as its n-th write leaves it, or when that is done and not yet answered."""
-    for number in range(1, 40):
-        place = f"{url}/{number}"
-        killed = killed_at(number, fate, server, forks, Machine(tmp_path / f"a{number}").root(place))
-        forget_leases(place)
-        root = Machine(tmp_path / f"b{number}").root(place)
-        build(root)
-        assert_whole(place, root)
-        if not killed:
-            break
-    assert number > 6, "the sweep never hit a write"
-    assert not killed, "the sweep did not reach the end"
-
-
-def killed_at(number: int, fate: Fate, server: str, forks: subprocess.Popen[str], root: Path) -> bool:
-    """Build at ``root`` in a process that is killed at its write of this number; whether it made as many."""
-    assert forks.stdin is not None
-    assert forks.stdout is not None
-    child = Future[int]()
-    writes = 0
-
-    def kill() -> None:
-        with suppress(ProcessLookupError):
-            os.kill(child.result(), signal.SIGKILL)
-
-    def judge(method: str, _: int) -> Fate:
-        nonlocal writes
-        writes += method in WRITES
-        if writes < number or method not in WRITES:
-            return "pass"
-        if fate == "lose the request":
-            kill()
-        return fate
-
-    with proxy(server, judge, after_loss=kill) as address:
-        forks.stdin.write(json.dumps([str(root), address]) + "\n")
-        forks.stdin.flush()
-        child.set_result(int(forks.stdout.readline()))
-        return int(forks.stdout.readline()) != 0
-
-
-def forget_leases(place: str) -> None:
-    """What a minute's wait does."""
-    bucket = Bucket(place)
-    bucket.delete(key for key in bucket.sizes("/".join(ADDRESS)) if "/lease-" in key)
-
-
-def test_answer_that_is_lost_is_asked_for_again_and_changes_nothing(
-    server: str, url: str, here: Machine, there: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A conditional write whose answer was lost is refused when it is tried again: by what it wrote itself."""
-
-    def judge(method: str, number: int) -> Fate:
-        return "lose the answer" if method in WRITES and number % 3 == 0 else "pass"
-
-    with proxy(server, judge) as address:
-        fresh_connections(monkeypatch, address)
-        build(here.root(url))
-    fresh_connections(monkeypatch, server)
-    assert_whole(url, there.root(url))
-
-
-@pytest.mark.parametrize(
-    ("fate", "code", "message"),
-    [
-        ("refuse", "E-STORE-AWAY", "Access Denied"),
-        ("forget the condition", "E-STORE-CONDITIONAL", "could overwrite each other"),
-    ],
-)
-def test_object_store_that_refuses_or_forgets_conditions_is_not_written_to(
-    fate: Fate, code: str, message: str, server: str, url: str, here: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with proxy(server, lambda method, number: fate) as address:
-        fresh_connections(monkeypatch, address)
-        with pytest.raises(DependencyError, match=message) as raised:
-            build(here.root(url))
-    assert raised.value.code == code
-    fresh_connections(monkeypatch, server)
-    assert Bucket(url).sizes("/".join(ADDRESS)) == {}
-
-
-def test_object_store_that_does_not_answer_is_said_within_seconds(
-    url: str, here: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fresh_connections(monkeypatch, "http://127.0.0.1:9")
-    started = time.monotonic()
-    with pytest.raises(DependencyError, match=r"E-STORE-AWAY.*credentials"):
-        build(here.root(url))
-    assert time.monotonic() - started < 15
-
-
-def fresh_connections(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    """Have whoever asks next connect to ``address``."""
-    s3fs.S3FileSystem.clear_instance_cache()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-
-
-def test_writer_elsewhere_is_refused_while_the_first_lives(url: str, here: Machine, there: Machine) -> None:
-    folders = [machine.root(url) / "toy" / "abc" for machine in (here, there)]
-    first, second = (bucket_lease(folder, QUICK) for folder in folders)
-    with first, pytest.raises(BusyError, match="is writing it"):
-        second.__enter__()
-    with bucket_lease(folders[1], QUICK):
-        pass
-    assert Bucket(url).sizes("toy/abc") == {}
-
-
-def test_silent_owner_is_followed_by_one_of_many_heirs(url: str, here: Machine, tmp_path: Path) -> None:
-    address = "toy/abc"
-    dead = {"owner": "process 1 on gone", "machine": "gone", "token": "t", "renewed": 3}
-    Bucket(url).write(f"{address}/lease-000001.json", json.dumps(dead).encode())
-    held, refused = [], []
-
-    def heir(number: int) -> None:
-        try:
-            with bucket_lease(Machine(tmp_path / str(number)).root(url) / "toy" / "abc", QUICK):
-                held.append(number)
-                time.sleep(2.5)
-        except BusyError:
-            refused.append(number)
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(heir, range(4)))
-    assert (len(held), len(refused)) == (1, 3)
-    assert Bucket(url).sizes(address) == {}
-
-
-def test_owner_that_died_on_this_machine_is_followed_at_once(url: str, here: Machine) -> None:
-    folder = here.root(url) / "toy" / "abc"
-    mirror = mirror_of(folder)
-    assert mirror is not None
-    dead = {"owner": "process 1 here", "machine": mirror.machine, "token": "t", "renewed": 3}
-    mirror.bucket.write("toy/abc/lease-000007.json", json.dumps(dead).encode())
-    started = time.monotonic()
-    with bucket_lease(folder, Pace()):
-        assert list(mirror.bucket.sizes("toy/abc")) == [f"toy/abc/lease-{n:06d}.json" for n in (7, 8)]
-    assert time.monotonic() - started < 5
-
-
 def test_damaged_object_is_refused_named_and_rebuilt_alone(url: str, here: Machine, there: Machine) -> None:
     build(here.root(url))
     before = found(here.root(url))
@@ -271,6 +80,25 @@ def test_damaged_object_is_refused_named_and_rebuilt_alone(url: str, here: Machi
     assert Store(there.root(url)).find(*ADDRESS) is None
     build(there.root(url))
     assert_whole(url, here.root(url))
+
+
+@pytest.mark.parametrize("name", ["..", "...", "a/../../../../x", ".hidden", "a b"])
+def test_object_whose_name_leads_elsewhere_is_refused_and_writes_nothing(
+    name: str, url: str, server: str, here: Machine, tmp_path: Path
+) -> None:
+    part = publish(here.root(url) / "toy" / "abc", "part-0", lambda path: path.mkdir(), rows=0)
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    prefix = url.partition("://")[2].partition("/")[2]
+    boto3.client("s3", endpoint_url=server, **keys).put_object(
+        Bucket=BUCKET, Key=f"{prefix}/toy/abc/{part.path}/{name}", Body=b"x"
+    )
+    folder = here.root(url) / "toy" / "abc" / part.path
+    before = files(tmp_path)
+    for bring in (fetch, pull_missing):
+        shutil.rmtree(folder, ignore_errors=True)
+        with pytest.raises(PolicyError, match="E-PATH"):
+            bring(folder)
+    assert files(tmp_path) == before
 
 
 def test_damaged_copy_on_this_machine_is_fetched_again(url: str, here: Machine, there: Machine) -> None:

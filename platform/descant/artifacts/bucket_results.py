@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from descant.artifacts.bucket_lease import LEASES
 from descant.artifacts.commit import ENTRIES
 from descant.artifacts.mirror import mirror_of, place_file
+from descant.artifacts.paths import inside
 from descant.core.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def pull_each(root: Path, file: str, stage: str | None = None) -> None:
         if mirror.key(path) not in found:
             path.unlink()
     for key, data in found.items():
-        (root / key).parent.mkdir(parents=True, exist_ok=True)
-        place_file(root / key, data)
+        path = inside(root, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        place_file(path, data)
 
 
 def check_sizes(artifact: Artifact) -> bool:

@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from descant.artifacts.bucket import Bucket, checked_url
-from descant.artifacts.paths import home
+from descant.artifacts.paths import home, inside
 from descant.core.errors import ConfigError, IntegrityError
 from descant.core.fingerprint import file_digest, folder_digest
 
@@ -64,7 +64,8 @@ class Mirror:
     def download(self, path: Path) -> bool:
         """Copy what the bucket holds at ``path``, an object or a tree of them; False when it holds nothing.
 
-        It appears as one. Raises IntegrityError where the bytes of a part are not those that its name tells.
+        It appears as one. Raises IntegrityError where the bytes of a part are not those that its name tells,
+        PolicyError for an object whose name could lead out of the folder.
         """
         here = self.key(path)
         keys = self.bucket.sizes(here)
@@ -75,7 +76,7 @@ class Mirror:
             digests = {}
             for key in keys:
                 relative = key.removeprefix(here).removeprefix("/")
-                target = draft / relative if relative else draft
+                target = inside(draft, relative) if relative else draft
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self.bucket.get(key, target)
                 digests[relative] = file_digest(target)
@@ -157,8 +158,9 @@ def pull_missing(folder: Path) -> None:
         return
     with mirror.alone(folder):
         for key in mirror.bucket.sizes(mirror.key(folder)):
-            if not (mirror.root / key).exists():
-                mirror.download(mirror.root / key)
+            path = inside(mirror.root, key)
+            if not path.exists():
+                mirror.download(path)
 
 
 def push(path: Path) -> None:
@@ -187,7 +189,7 @@ def pull_new(folder: Path, *, prune: bool = False) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     here = {mirror.key(path): path for path in folder.iterdir() if not path.name.startswith(".")}
     for key, data in mirror.bucket.read_many(sorted(set(keys) - set(here))).items():
-        place_file(mirror.root / key, data)
+        place_file(inside(mirror.root, key), data)
     if prune:
         for key in set(here) - set(keys):
             here[key].unlink(missing_ok=True)
