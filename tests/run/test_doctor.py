@@ -115,7 +115,7 @@ def test_data_that_are_not_there_are_seen(tmp_path: Path, monkeypatch: pytest.Mo
 def test_cluster_that_is_away_is_the_only_finding(tmp_path: Path) -> None:
     (tmp_path / "token").touch(0o600)
     cluster = Cluster("x", ClusterApi("http://127.0.0.1:9", tmp_path / "token"), None, None, "python", None)
-    (finding,) = examine(cluster, tmp_path)
+    (finding,) = examine(cluster, str(tmp_path))
     assert finding.subject == "connection"
     assert "no answer" in finding.found
     assert finding.remedy

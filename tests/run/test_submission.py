@@ -138,7 +138,7 @@ def test_id_is_made_of_the_settings_and_the_store(quickstart: Recipe) -> None:
     assert submission_id(quickstart, "/store") == same
     others = {
         submission_id(recipe_at(QUICKSTART, "seed=18"), "/store"),
-        submission_id(quickstart, Path("/elsewhere")),
+        submission_id(quickstart, "/elsewhere"),
     }
     assert len(others | {same}) == 3
     assert ID.fullmatch(same)
@@ -159,7 +159,7 @@ def test_id_is_plain_whatever_the_job_is_called(name: str) -> None:
 def test_command_is_split_into_what_it_was_made_of(words: list[str]) -> None:
     recipe = load_recipe(QUICKSTART)
     given_ = Recipe(recipe.path, tuple(words), recipe.job_name, recipe.job, recipe.text, recipe.digest)
-    parts = shlex.split(entrypoint("py thon", given_, "jobs/x.yaml", Path("/a b"), ["--force"]))
+    parts = shlex.split(entrypoint("py thon", given_, "jobs/x.yaml", "/a b", ["--force"]))
     overrides = [part for word in words for part in ("--set", word)]
     before = [
         "py thon",
@@ -180,9 +180,7 @@ def test_shell_runs_nothing_that_stands_in_a_value(quickstart: Recipe, tmp_path:
     script = tmp_path / "show.py"
     script.write_text("import json, sys\nprint(json.dumps(sys.argv[1:]))\n")
     recipe = Recipe(quickstart.path, SHELL_WORDS, "x", quickstart.job, "", "")
-    command = entrypoint(sys.executable, recipe, "p", Path("/s"), []).replace(
-        "-m descant.cli", str(script), 1
-    )
+    command = entrypoint(sys.executable, recipe, "p", "/s", []).replace("-m descant.cli", str(script), 1)
     shown = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, check=True)
     assert [word for word in json.loads(shown.stdout) if word in SHELL_WORDS] == list(SHELL_WORDS)
     assert sorted(tmp_path.iterdir()) == [script]
@@ -243,7 +241,7 @@ def test_cluster_that_takes_no_connection_ends_in_time(tmp_path: Path, quickstar
         api = ClusterApi(f"http://127.0.0.1:{full.getsockname()[1]}", token)
         started = time.monotonic()
         with pytest.raises(DependencyError, match="no answer"):
-            submit(Cluster("x", api, None, None, "python", None), quickstart, Path("/s"), Profile(), [])
+            submit(Cluster("x", api, None, None, "python", None), quickstart, "/s", Profile(), [])
         assert time.monotonic() - started < 15
         for client in clients:
             client.close()
