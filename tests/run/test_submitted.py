@@ -54,8 +54,20 @@ def started(place: Path, *arguments: str) -> "subprocess.Popen[str]":
         "PYTHONUNBUFFERED": "1",
     }
     command = [sys.executable, "-m", "descant.cli", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, env=environment, cwd=place, **pipes)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(
+        command,
+        env=environment,
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=heed_interrupts,
+    )
+
+
+def heed_interrupts() -> None:
+    """What a shell's background job is started with is inherited: to ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ran(place: Path, *arguments: str) -> tuple[int, str]:
