@@ -18,7 +18,10 @@ _verified: dict[tuple[str, int, int], str] = {}
 
 
 def verify(artifact: "Artifact") -> list[str]:
-    """Re-hash every part from disk or bucket; one sentence for each that does not match its manifest."""
+    """Re-hash every part from disk or bucket; one sentence for each that does not match its manifest.
+
+    Raises PolicyError for a manifest that names a file outside its part.
+    """
     return [problem for part in artifact.manifest.parts for problem in _problems(artifact, part)]
 
 
@@ -39,7 +42,7 @@ def _problems(artifact: "Artifact", part: Part) -> list[str]:
     found = _digests(path)
     problems = []
     for relative, expected in part.files.items():
-        name = relative or path.name
+        name = (inside(path, relative) if relative else path).name
         if relative not in found:
             problems.append(f"{part.name}: {name} is missing")
         elif found[relative] != expected:
